@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What the host scripts of the test machine share: sourced by image, kernel and shell.
+# Shared by the host scripts of the test machine: image, kernel and shell source it.
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # used by who sources this
+# shellcheck disable=SC2034 # used by scripts that source this
 
 VM_SUITE=forky # the suite of the root image, and where its kernel source is looked for last
 VM_CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/vfiod/vm

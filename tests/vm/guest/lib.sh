@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What cases share. A case starts with
+# Shared by all cases. A case starts with
 #
 #     . /vm/guest/lib.sh
 #
-# and knows then: the devices by name (EDU_ALONE, NIC_SHARED, …: see tests/vm/run), VM_KERNEL, VM_MACHINE, and
-# the functions below. The first command that fails ends it, and says where.
+# It then has the devices by name (EDU_ALONE, NIC_SHARED, …: see tests/vm/run), VM_KERNEL, VM_MACHINE, and the
+# functions below. The first command that fails ends the case, and the output shows where.
 # shellcheck shell=bash
-# shellcheck disable=SC2034 # used by who sources this
+# shellcheck disable=SC2034 # used by scripts that source this
 
 set -euo pipefail
 set -E
@@ -23,7 +23,7 @@ skip() { echo "skip: $*"; exit 77; }
 # same WHAT EXPECTED ACTUAL
 same() { [ "$2" = "$3" ] || fail "$1: expected '$2', got '$3'"; }
 
-# refused COMMAND…: it must fail; prints what it said.
+# refused COMMAND…: it must fail; prints its output.
 refused() {
     local out
     if out=$("$@" 2>&1); then
@@ -32,8 +32,8 @@ refused() {
     printf '%s\n' "$out"
 }
 
-# n_devices: how many vfiod shows while there is no mediated or vDPA device: those of the platform bus only where firmware
-# describes them.
+# n_devices: the number of devices that vfiod shows without mediated or vDPA devices. Those of the platform bus count only
+# if firmware describes them.
 n_devices() {
     {
         find /sys/bus/pci/devices -type l
@@ -44,7 +44,7 @@ n_devices() {
 # ---- telling a story (--story shows stdout as it comes) ----
 
 tell() { printf '\n%s\n' "$*"; }
-# show COMMAND…: prints it as a user would type it, then what it says.
+# show COMMAND…: prints it as a user would type it, then its output.
 show() { printf '    $ %s\n' "$*"; "$@" 2>&1 | sed 's/^/      /'; }
 
 # ---- who ----
@@ -68,7 +68,7 @@ override_of() { cat "/sys/bus/pci/devices/$1/driver_override"; }
 group_of() { local g; g=$(readlink "/sys/bus/pci/devices/$1/iommu_group") && echo "${g##*/}" || echo none; }
 members_of() { ls "/sys/kernel/iommu_groups/$1/devices"; }
 
-# bind_to DRIVER ADDRESS: as an administrator would by hand. DRIVER "" gives the device back to its own driver.
+# bind_to DRIVER ADDRESS: binds it manually, as an administrator would. DRIVER "" gives the device back to its own driver.
 bind_to() {
     local driver=$1 device=/sys/bus/pci/devices/$2
     echo "$driver" >"$device/driver_override"
@@ -93,7 +93,7 @@ qmp() {
     jq -c .return <<<"$reply"
 }
 
-# qmp_of SOCKET COMMAND: asks a QEMU of the guest's own; prints what the command returns.
+# qmp_of SOCKET COMMAND: sends it to a QEMU inside the guest; prints what the command returns.
 qmp_of() {
     timeout 60 python3 - "$1" "$2" <<'PYTHON'
 import json, socket, sys
@@ -123,7 +123,7 @@ plug() {
     udevadm wait --timeout=30 --settle "$(port_path "$1")/$address"
 }
 
-# unplug NAME: asks the guest to let it go, as a user at the slot's button would, and waits until it is gone.
+# unplug NAME: asks the guest to release it, as the slot's button would, and waits until it is gone.
 unplug() {
     qmp "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"d${1,,}\"}}" >/dev/null
     udevadm wait --timeout=30 --removed "$(port_path "$1")/${!1}"

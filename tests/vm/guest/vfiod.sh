@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 #
-# What cases with vfiod share, after lib.sh. Waiting is waiting for an event here: see until_event.
+# Shared by cases with vfiod, in addition to lib.sh. Functions wait for events, see until_event.
 # shellcheck shell=bash
 
 command -v vfioctl >/dev/null || skip "vfiod is not installed: no --stage"
@@ -9,8 +9,8 @@ command -v vfioctl >/dev/null || skip "vfiod is not installed: no --stage"
 
 SCRATCH=$(mktemp -d /tmp/case.XXXXXX)
 
-# A case leaves no policy behind, and no daemon that runs with a drop-in of the case's. Claims end with the processes
-# of the case; what is left of them when the next case begins is waited for there.
+# A case leaves neither its policy nor a daemon with its drop-in behind. Its claims end with its processes. The next case
+# waits at its start for those that have not ended yet.
 leave() {
     rm -rf "$SCRATCH" /etc/vfiod/policy.d/*.json
     if [ -e /run/systemd/system/vfiod.service.d ]; then
@@ -50,7 +50,7 @@ POLICY
 
 # ---- a story: what is typed, by whom, and what comes back ----
 
-# quoted WORD…: as one would type them, with quotes only where they are needed.
+# quoted WORD…: as a user would type them, with quotes only where they are required.
 quoted() {
     local word line=
     for word; do
@@ -60,8 +60,8 @@ quoted() {
     echo "$line"
 }
 
-# types WHO LINE [STATUS]: shows LINE as WHO would type it, does it, shows what it says, which `said` repeats. It must end
-# with STATUS (0).
+# types WHO LINE [STATUS]: shows LINE as WHO would type it, runs it, and shows its output, which `said` repeats. It must
+# end with STATUS (0).
 types() {
     local who=$1 line=$2 expected=${3:-0} status=0 prompt='$'
     [ "$who" != root ] || prompt='#'
@@ -76,7 +76,7 @@ types() {
 
 said() { cat "$SCRATCH/said"; }
 
-# fails STATUS COMMAND…: it must end with this status; prints what it said.
+# fails STATUS COMMAND…: it must end with this status; prints its output.
 fails() {
     local expected=$1 status=0 out
     shift
@@ -100,7 +100,7 @@ hold_as() {
     hear_holder READY
 }
 
-# start_as: likewise, but waits for nothing. What else vfioctl shall be told is in EXEC_OPTIONS.
+# start_as: likewise, but does not wait. EXEC_OPTIONS has further options for vfioctl.
 EXEC_OPTIONS=()
 start_as() {
     local user=$1 options=("${EXEC_OPTIONS[@]}")
@@ -120,7 +120,7 @@ start_as() {
 
 tell_holder() { printf '%s\n' "$*" >&"$HOLDER_IN"; }
 
-# hear_holder LINE: passes on what it says until that line comes.
+# hear_holder LINE: passes on its output up to that line.
 hear_holder() {
     local line
     while IFS= read -r -t 60 line <&"$HOLDER_OUT"; do
@@ -137,16 +137,16 @@ let_go() {
     wait "$HOLDER" || true
 }
 
-# ---- what the daemon says ----
+# ---- what the daemon reports ----
 
-# How many fds systemd keeps, but for the copy of the taints, which only some kernels have.
+# The number of fds that systemd keeps, without the copy of the taints, which only some kernels have.
 n_kept() {
     local taints=0
     ! grep -q '"kind"' /run/vfiod/taints.json 2>/dev/null || taints=1
     echo $(($(systemctl show -P NFileDescriptorStore vfiod.service) - taints))
 }
 
-# What it has written into the journal so far, all of it.
+# Its whole journal so far.
 journal() {
     journalctl --sync
     journalctl --quiet --no-pager --boot --unit=vfiod.service --output=cat "$@"
@@ -180,14 +180,14 @@ for offset in range(0, len(data), 8192):
 PYTHON
 }
 
-# until_event WHAT COMMAND…: until COMMAND succeeds. It is tried anew after each change that vfiod announces, so it must
-# be about something that is announced.
+# until_event WHAT COMMAND…: waits until COMMAND succeeds. COMMAND runs again after each change that vfiod announces, so it
+# must depend on something that is announced.
 until_event() {
     local what=$1 events line watcher
     shift
     exec {events}< <(exec vfioctl monitor --json)
     watcher=$!
-    # The first line says that it listens: a change is either seen by the first try or announced after it.
+    # The first line reports that it listens: the first try sees a change, or it is announced afterwards.
     while IFS= read -r -t 45 line <&"$events"; do
         if "$@"; then
             kill "$watcher"
@@ -228,7 +228,7 @@ in_unit() {
     systemctl daemon-reload
 }
 
-# Where there is no event to wait for: tries COMMAND for SECONDS, ten times a second.
+# For conditions without an event: tries COMMAND for SECONDS, ten times a second.
 # within SECONDS COMMAND…
 within() {
     local end=$((SECONDS + $1))
@@ -239,5 +239,5 @@ within() {
     done
 }
 
-# An earlier case may have failed with a claim in its hands.
+# An earlier case may have failed while it held a claim.
 [ -n "${IN_CASE:-}" ] || [ -z "$(ls /run/vfiod/claims 2>/dev/null)" ] || until_no_claims
