@@ -6,12 +6,6 @@
 #include "base/fd.h"
 #include "base/str.h"
 
-static void free_strings(char **l, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        free(l[i]);
-    free(l);
-}
-
 VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
     if (!claim)
         return NULL;
@@ -20,10 +14,10 @@ VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
         free(claim->fds[i].name);
     }
     free(claim->fds);
-    free_strings(claim->spellings, claim->n_spellings);
-    free_strings(claim->devices, claim->n_devices);
-    free_strings(claim->vf_tokens, claim->n_vf_tokens);
-    free_strings(claim->nodes, claim->n_nodes);
+    strings_free(claim->spellings, claim->n_spellings);
+    strings_free(claim->devices, claim->n_devices);
+    strings_free(claim->vf_tokens, claim->n_vf_tokens);
+    strings_free(claim->nodes, claim->n_nodes);
     free(claim->id);
     free(claim->backend);
     free(claim->tether);
@@ -33,26 +27,12 @@ VfiodClaim *vfiod_claim_free(VfiodClaim *claim) {
     return NULL;
 }
 
-static int append_string(char ***l, size_t *n, const char *s) {
-    char **bigger, *copy;
-
-    bigger = reallocarray(*l, *n + 1, sizeof(char *));
-    if (!bigger)
-        return -ENOMEM;
-    *l = bigger;
-    copy = strdup(s);
-    if (!copy)
-        return -ENOMEM;
-    bigger[(*n)++] = copy;
-    return 0;
-}
-
 int claim_new(const char *const *devices, size_t n_devices, VfiodClaim **ret) {
     _cleanup_(vfiod_claim_freep) VfiodClaim *claim = calloc(1, sizeof(VfiodClaim));
     int r = claim ? 0 : -ENOMEM;
 
     for (size_t i = 0; r >= 0 && i < n_devices; i++)
-        r = append_string(&claim->spellings, &claim->n_spellings, devices[i]);
+        r = strings_add(&claim->spellings, &claim->n_spellings, devices[i]);
     if (r >= 0)
         *ret = TAKE_PTR(claim);
     return r;
@@ -110,7 +90,7 @@ int claim_add_spellings(VfiodClaim *claim, const VfiodClaim *added, const Answer
     if (n_new != added->n_spellings || claim->n_spellings != claim->n_devices)
         return 0;
     for (size_t i = 0; r >= 0 && i < added->n_spellings; i++)
-        r = append_string(&claim->spellings, &claim->n_spellings, added->spellings[i]);
+        r = strings_add(&claim->spellings, &claim->n_spellings, added->spellings[i]);
     return r;
 }
 
@@ -120,9 +100,9 @@ static int take_devices(VfiodClaim *claim, Answer *a) {
     for (size_t i = 0; r >= 0 && i < a->n_devices; i++) {
         if (has_device(claim, a->devices[i]))
             continue;
-        r = append_string(&claim->vf_tokens, &claim->n_vf_tokens, i < a->n_vf_tokens ? a->vf_tokens[i] : "");
+        r = strings_add(&claim->vf_tokens, &claim->n_vf_tokens, i < a->n_vf_tokens ? a->vf_tokens[i] : "");
         if (r >= 0)
-            r = append_string(&claim->devices, &claim->n_devices, a->devices[i]);
+            r = strings_add(&claim->devices, &claim->n_devices, a->devices[i]);
     }
     return r;
 }

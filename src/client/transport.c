@@ -152,7 +152,7 @@ int call_describe_process(Call *call) {
 
 /* ---- answers ---- */
 
-static void free_strings(char **l, size_t n) {
+void strings_free(char **l, size_t n) {
     for (size_t i = 0; i < n; i++)
         free(l[i]);
     free(l);
@@ -163,9 +163,9 @@ void answer_done(Answer *a) {
         (void) safe_close(a->fds[i].fd);
         free(a->fds[i].name);
     }
-    free_strings(a->devices, a->n_devices);
-    free_strings(a->nodes, a->n_nodes);
-    free_strings(a->vf_tokens, a->n_vf_tokens);
+    strings_free(a->devices, a->n_devices);
+    strings_free(a->nodes, a->n_nodes);
+    strings_free(a->vf_tokens, a->n_vf_tokens);
     free(a->claim);
     free(a->backend);
     free(a->tether);
@@ -174,7 +174,7 @@ void answer_done(Answer *a) {
     *a = (Answer){};
 }
 
-static int append_string(char ***l, size_t *n, const char *s) {
+int strings_add(char ***l, size_t *n, const char *s) {
     char **bigger = reallocarray(*l, *n + 1, sizeof(char *)), *copy;
 
     if (!bigger)
@@ -188,15 +188,15 @@ static int append_string(char ***l, size_t *n, const char *s) {
 }
 
 int answer_add_device(Answer *a, const char *name) {
-    return append_string(&a->devices, &a->n_devices, name);
+    return strings_add(&a->devices, &a->n_devices, name);
 }
 
 int answer_add_node(Answer *a, const char *path) {
-    return append_string(&a->nodes, &a->n_nodes, path);
+    return strings_add(&a->nodes, &a->n_nodes, path);
 }
 
 int answer_add_vf_token(Answer *a, const char *token) {
-    return append_string(&a->vf_tokens, &a->n_vf_tokens, token);
+    return strings_add(&a->vf_tokens, &a->n_vf_tokens, token);
 }
 
 int answer_add_fd(Answer *a, const char *name, int fd) {

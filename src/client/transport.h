@@ -108,6 +108,10 @@ typedef struct Answer {
     bool continues; /* another part follows */
 } Answer;
 
+/* Appends a copy to a list of strings. Returns 0 or -ENOMEM. */
+int strings_add(char ***l, size_t *n, const char *s);
+void strings_free(char **l, size_t n);
+
 void answer_done(Answer *a);
 int answer_add_device(Answer *a, const char *name);
 int answer_add_node(Answer *a, const char *path);
