@@ -66,7 +66,7 @@ build_root() {
     echo "$cache/vfiod/build-$key"
 }
 
-# build DIR [MESON-OPTION...]: sets DIR up, again if the options have changed, and compiles. CC is the caller's.
+# build DIR [MESON-OPTION...]: sets DIR up, again if the options have changed, and compiles TARGET or all. CC is the caller's.
 build() {
     local dir=$1 options
     shift
@@ -76,5 +76,5 @@ build() {
         meson setup "$dir" "$TOP" "$@" </dev/null || return
         printf '%s\n' "$options" >"$dir/options"
     fi
-    ninja -C "$dir" </dev/null
+    ninja -C "$dir" ${TARGET:-all} </dev/null
 }

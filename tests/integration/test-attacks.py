@@ -229,7 +229,8 @@ class MessageTest(VfiodTestCase):
 
     def test_large_messages_keep_nobody_waiting(self):
         """As much as one message holds: read up to the first that is wrong, no matter what comes after it."""
-        many, size = 900000, 24 << 20
+        less = 8 if 'ASAN_OPTIONS' in os.environ else 1  # the floor itself takes minutes
+        many, size = 900000 // less, (24 << 20) // less
 
         def request(fill, devices=(self.nic.name,)):
             return rawbus.Body().array(4, lambda b: [b.s(d) for d in devices]).array(8, fill)
@@ -406,7 +407,7 @@ class FullQueueTest(VfiodTestCase):
 
     def test_answers(self):
         self.attack(8000, *self.READ)
-        self.assertGreater(self.unread_bytes(), 4 << 20)
+        self.assertGreater(self.unread_bytes(), 2 << 20)  # how far it gets depends on how fast both are
         self.stranger.receive_answers(8000)  # from the bus, or from us now that there is room
         self.attack(8000, *self.READ)
 
