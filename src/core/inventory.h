@@ -116,7 +116,8 @@ bool device_is_same_hardware(const Device *d, const DeviceSnapshot *s);
 
 Device *inventory_find_device(Inventory *inventory, const DeviceName *name);
 Group *inventory_find_group(Inventory *inventory, int id);
-/* The device whose driver made this one. NULL when there is none or it is not known yet. */
+/* The device whose driver made this one. NULL: it was not made by a driver, or no uevent has announced its
+ * parent so far. */
 Device *inventory_find_parent(Inventory *inventory, const Device *d);
 const DeviceName *device_parent_name(const Device *d);
 /* Visits the devices that disappear with the driver of d: its children and their children, also those that

@@ -45,6 +45,8 @@
 
 #define CLAIMS_PER_UID_MAX 64U
 #define CLAIMS_MAX 512U /* units/vfiod.service: FileDescriptorStoreMax= */
+/* Its lifeline, and a copy of its record once it is quarantined. */
+#define PLACES_PER_CLAIM 2U
 /* Other fds in the store: unused lifelines, the watch of the nodes, a copy of the taints, and a second
  * lifeline of a claim that moves. */
 #define KEPT_BESIDE_CLAIMS (LIFELINES_UNUSED_MAX + 3U)
@@ -616,6 +618,7 @@ static unsigned count_claims_max(void) {
     uint64_t room = fd_store_size();
 
     room -= MIN(room, KEPT_BESIDE_CLAIMS);
+    room /= PLACES_PER_CLAIM;
     if (room >= CLAIMS_MAX)
         return CLAIMS_MAX;
     log_warning(

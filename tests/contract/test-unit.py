@@ -174,7 +174,8 @@ class UnitTest(unittest.TestCase):
             return int(re.search(rf'#define {name} (\d+)U', (SOURCE / 'src/daemon' / path).read_text()).group(1))
 
         # And for the watch of the nodes, the copy of the taints, and the second lifeline of a claim that moves.
-        needed = number('CLAIMS_MAX', 'manager.c') + number('LIFELINES_UNUSED_MAX', 'broker/lifelines.h') + 3
+        claims = number('CLAIMS_MAX', 'manager.c') * number('PLACES_PER_CLAIM', 'manager.c')
+        needed = claims + number('LIFELINES_UNUSED_MAX', 'broker/lifelines.h') + 3
         self.assertGreaterEqual(int(self.unit['FileDescriptorStoreMax'][0]), needed)
 
     def test_activation_leads_to_it(self):

@@ -419,7 +419,7 @@ class RecoveryTest(CompatTestCase):
 class RoomTest(CompatTestCase):
     def test_each_file_counts_like_a_claim(self):
         """systemd has room for so many."""
-        os.environ['FDSTORE'] = str(19 + 3)
+        os.environ['FDSTORE'] = str(19 + 2 * 3)
         self.addCleanup(os.environ.pop, 'FDSTORE')
         self.start()
         c = self.client()

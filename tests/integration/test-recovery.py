@@ -3,6 +3,7 @@
 """The start over what an earlier daemon left: records, lifelines, and damage to them. A device that may be in use is
 never handed out, whatever its record looks like."""
 
+import errno
 import itertools
 import json
 import os
@@ -447,16 +448,32 @@ class StoreSizeTest(RecoveryTestCase):
             self.start(**options)
 
     def test_no_claim_is_beyond_the_store_of_systemd(self):
-        self.start_with('21')  # 16 unused lifelines, the watch of the nodes, the taints, one that moves, and two claims
+        # 16 unused lifelines, the watch of the nodes, the taints, one that moves, and two claims with two places each.
+        self.start_with('23')
         c = self.client()
         claims = [c.acquire(d) for d in (self.nic, self.disk)]
         with self.refused('LimitExceeded', 'already 2 claims'):
             c.acquire(self.card)
         wait(lambda: len(self.manager.fds) == len(claims), 'the lifelines are with the service manager')
         self.daemon.kill()
-        self.start_with('21', keep_fds=True)
+        self.start_with('23', keep_fds=True)
         self.manager.forget()
         self.assertEqual([claim.state for claim in claims], ['held', 'held'])
+
+    def test_a_claim_takes_two_places_at_most(self):
+        """One that is quarantined keeps its lifeline, and gets a copy of its record."""
+        self.start()
+        c = self.client()
+        claims = [c.acquire(d) for d in (self.nic, self.disk)]
+        for device in (self.nic, self.disk):
+            self.kernel.fail('reset', device.address, errno.ENOTTY)
+        for claim in claims:
+            claim.close()
+            wait(lambda claim=claim: claim.state == 'quarantined', 'it is quarantined')
+        def copies():
+            return [name for name in self.manager.others if name.startswith('quarantine-')]
+        wait(lambda: len(copies()) == 2, 'systemd has the copies')
+        self.assertEqual(len(self.manager.fds) + len(copies()), 2 * len(claims))
 
     def test_a_size_that_is_no_number_has_no_room(self):
         self.start_with('many')

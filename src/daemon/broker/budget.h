@@ -38,7 +38,7 @@ typedef struct BudgetAccount {
 /* One connection or peer, while a face tracks it: what was sent to it and may be unread. The face has this in
  * its own object, initialised with {}. */
 typedef struct BudgetReader {
-    BudgetAccount *account; /* counted in its n_users; NULL: its user is not known yet */
+    BudgetAccount *account; /* counted in its n_users; NULL until the bus or the kernel has named the user */
     uint64_t unread;
 } BudgetReader;
 
