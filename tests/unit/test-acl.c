@@ -49,7 +49,7 @@ static void test_bad_bytes(void **state) {
     Acl a = parse("user::rw-,user:5:r--,group::---,mask::r--,other::---"), b;
     size_t n = acl_encode(&a, bytes);
 
-    for (size_t size = 0; size < n; size++) /* cut anywhere: an entry is missing, or half of one */
+    for (size_t size = 0; size < n; size++) /* cut anywhere: an entry is missing or incomplete */
         assert_int_equal(acl_decode(bytes, size, &b), -EBADMSG);
     for (size_t k = 0; k < sizeof(changes) / sizeof(changes[0]); k++) {
         memcpy(wrong, bytes, n);
@@ -71,7 +71,7 @@ static void test_too_many(void **state) {
     assert_int_equal(acl_add_user(&a, 1), 0); /* there already */
     assert_true(acl_is_equal(&a, &b));
     assert_int_equal(acl_add_user(&a, 1000), -E2BIG);
-    assert_true(acl_is_equal(&a, &b)); /* untouched */
+    assert_true(acl_is_equal(&a, &b)); /* unchanged */
     n = acl_encode(&a, bytes);
     assert_int_equal(n, ACL_SIZE_MAX);
     memcpy(bytes + n, bytes + n - 8, 8);
@@ -116,18 +116,18 @@ static void test_text(void **state) {
 
 static void test_add_and_remove(void **state) {
     static const struct {
-        const char *before, *with, *removed; /* NULL: as before */
+        const char *before, *with, *removed; /* NULL: as `before` */
     } cases[] = {
             {"user::rw-,group::---,other::---", "user::rw-,user:1000:rw-,group::---,mask::rw-,other::---"},
             {"user::rw-,group::r--,other::---", "user::rw-,user:1000:rw-,group::r--,mask::rw-,other::---"},
-            /* What the mask kept from another user it must not get from us. */
+            /* Permissions that the mask kept from another user must not come from us. */
             {"user::rw-,user:5:rw-,group::rw-,mask::r--,other::---",
                     "user::rw-,user:5:r--,user:1000:rw-,group::r--,mask::rw-,other::---",
                     "user::rw-,user:5:r--,group::r--,mask::r--,other::---"},
             {"user::rw-,group::rw-,mask::---,other::---",
                     "user::rw-,user:1000:rw-,group::---,mask::rw-,other::---",
                     "user::rw-,group::---,other::---"},
-            /* The admin's entry for the same user comes back. */
+            /* The administrator's entry for the same user is restored. */
             {"user::rw-,user:1000:r--,group::---,mask::r--,other::---",
                     "user::rw-,user:1000:rw-,group::---,mask::rw-,other::---"},
             {"user::rw-,user:1000:rwx,group::---,mask::r--,other::---",
@@ -171,7 +171,7 @@ static void test_all_users(void **state) {
     }
 }
 
-/* Two claims on one node: in whatever order they end. */
+/* Two claims on one node may end in either order. */
 static void test_two_users(void **state) {
     Acl before = acl_from_mode(0660), a = before, b = before;
 
@@ -192,10 +192,10 @@ static void test_allows(void **state) {
     } cases[] = {
             {"user::rw-,group::---,other::---", 0, false},
             {"user::rw-,group::rw-,other::rw-", 0, true},
-            {"user::rw-,group::---,other::rw-", 0, false}, /* if it is in the group */
+            {"user::rw-,group::---,other::rw-", 0, false}, /* the user may be in the group */
             {"user::rw-,group::rw-,other::r--", 0, false},
             {"user::rw-,group::---,other::---", 1000, true},
-            {"user::r--,group::rw-,other::rw-", 1000, false}, /* the owner has nothing else */
+            {"user::r--,group::rw-,other::rw-", 1000, false}, /* others do not apply to the owner */
             {"user::rw-,user:1000:rw-,group::---,mask::rw-,other::---", 0, true},
             {"user::rw-,user:1000:rw-,group::---,mask::r--,other::---", 0, false},
             {"user::rw-,user:1000:r--,group::rw-,mask::rw-,other::rw-", 0, false},

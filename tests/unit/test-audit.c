@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a flood of refusals leaves in the log. The lines go to stderr, which is a file here. */
+/* What the log contains after a flood of refusals. The lines go to stderr, which is a file here. */
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -25,7 +25,7 @@ static void test_rate_limit(void **state) {
     assert_true(rate_limit_admit(&l, 1));
     assert_false(rate_limit_admit(&l, 1));
     assert_true(rate_limit_admit(&l, 2));
-    assert_false(rate_limit_admit(&l, 3)); /* there were three in all */
+    assert_false(rate_limit_admit(&l, 3)); /* three were admitted in all */
     assert_false(rate_limit_admit(&l, 2));
     assert_false(rate_limit_admit(&l, 2));
     assert_int_equal(rate_limit_rest(&l, &keys), 4);
@@ -50,7 +50,7 @@ static void test_rate_limit_is_bounded(void **state) {
     assert_int_equal(keys, 1);
 }
 
-/* Everything that f writes to stderr. */
+/* Returns everything that f writes to stderr. */
 static char *log_of(void (*f)(void)) {
     _cleanup_close_ int saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
     FILE *file = tmpfile();
@@ -93,7 +93,7 @@ static void grant_user(Audit *a, uid_t uid) {
     audit_granted(a, &c);
 }
 
-/* One user asks a million times. The log still shows another user, and a grant to the first one. */
+/* One user makes a million requests. The log still shows another user, and a grant to the first one. */
 static void flood(void) {
     _cleanup_(audit_freep) Audit *a = NULL;
     sd_event *event = NULL;
@@ -126,7 +126,7 @@ static void test_flood(void **state) {
     assert_int_equal(count(text, "\n"), 8);
     assert_int_equal(count(later, "999995 more refusals of uid 1000 in the last minute were not logged"), 1);
     assert_int_equal(count(later, "\n"), 1);
-    /* The next window begins with the next refusal, and an end of the daemon loses no count. */
+    /* The next window begins with the next refusal, and no count is lost when the daemon ends. */
     assert_int_equal(count(last, "Refused uid 1000"), 5);
     assert_int_equal(count(last, "1 more refusals of uid 1000"), 1);
 }
@@ -169,7 +169,7 @@ static void churn(void) {
     sd_event_unref(event);
 }
 
-/* A grant that has no line yet gets one, however many lines the user has had. */
+/* A grant of a device by a rule without a line in this window gets one, however many its user has had. */
 static void test_churn_hides_nothing(void **state) {
     _cleanup_free_ char *text = log_of(churn);
     char *told = strchr(text, '|'), *last;
@@ -209,7 +209,8 @@ static void preempt(void) {
     sd_event_unref(event);
 }
 
-/* Whoever waits and leaves again and again fills no journal, and it is the waiter who is counted. */
+/* A user that waits and leaves repeatedly does not flood the journal. The lines are counted for the
+ * waiter. */
 static void test_waiters_are_limited(void **state) {
     _cleanup_free_ char *text = log_of(preempt);
 

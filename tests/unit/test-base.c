@@ -115,7 +115,7 @@ static void test_glob(void **state) {
             {"[!a]", "b", true},
             {"[!a]", "a", false},
             {"[]x]", "]", true},
-            {"[a", "[a", true}, /* a bracket that never closes is itself */
+            {"[a", "[a", true}, /* a bracket that is never closed matches itself */
             {"a*b*c", "aXbYc", true},
             {"a*b*c", "aXbY", false},
             {"a*******************************b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
@@ -126,7 +126,7 @@ static void test_glob(void **state) {
             fail_msg("%s against %s", cases[i].pattern, cases[i].text);
 }
 
-/* Tries every length for every star. Brackets are left to the table above. */
+/* Tries every length for every star. The table above covers brackets. */
 static bool slow_match(const char *pattern, const char *s) {
     if (*pattern == '*')
         return slow_match(pattern + 1, s) || (*s && slow_match(pattern, s + 1));
@@ -135,7 +135,7 @@ static bool slow_match(const char *pattern, const char *s) {
     return (*pattern == '?' || *pattern == *s) && slow_match(pattern + 1, s + 1);
 }
 
-/* Every pattern and every text of up to five letters out of few. */
+/* Tries every pattern and every text of up to five letters of a small alphabet. */
 static void test_glob_against_slow(void **state) {
     static const char letters[] = "ab*?";
     unsigned n_matches = 0;
@@ -172,8 +172,8 @@ static void test_sanitize(void **state) {
             {"\xc2\x9b", "\\xc2\\x9b", 100}, /* CSI in eight bits */
             {"a\xe2\x80\xae"
              "b",
-                    "a\\xe2\\x80\\xaeb", 100},                             /* U+202E turns the direction */
-            {"\xe2\x80\xa6\xe2\x82\xac", "\xe2\x80\xa6\xe2\x82\xac", 100}, /* an ellipsis and a euro do not */
+                    "a\\xe2\\x80\\xaeb", 100}, /* U+202E overrides the direction */
+            {"\xe2\x80\xa6\xe2\x82\xac", "\xe2\x80\xa6\xe2\x82\xac", 100}, /* ellipsis and euro stay */
             {"\xe2\x82", "\\xe2\\x82", 100},                               /* cut short by the NUL */
             {"abcdef", "abc…", 3},
             {"a\xc3\xbc", "a…", 2}, /* never half a character */
@@ -230,7 +230,7 @@ static int make_directory(void **state) {
         return -1;
     *fd = open(path, O_DIRECTORY | O_CLOEXEC);
     *state = fd;
-    return rmdir(path); /* it lives on while fd is open, but takes no files: see below */
+    return rmdir(path); /* the open fd keeps it, but it takes no new files */
 }
 
 static int drop_directory(void **state) {
@@ -279,7 +279,8 @@ static void test_files(void **state) {
     assert_int_equal(rmdir(path), 0);
 }
 
-/* A full disk (here: a directory that takes no new files) must leave an error and no torn file. */
+/* On a full disk (here: a directory that takes no new files) there must be an error and no incomplete
+ * file. */
 static void test_atomic_failure(void **state) {
     assert_int_equal(write_file_atomic_at(*(int *) *state, "a", "x", 1, 0600), -ENOENT);
 }
@@ -328,8 +329,8 @@ static void test_least_and_most(void **state) {
     assert_int_equal(n, 3);
 }
 
-/* Texts are looked at eight bytes at a time: each byte in each place, among bytes that need no escape and
- * among the highest and lowest that do. */
+/* Texts are examined eight bytes at a time. Each byte is tried in each place, among bytes that need no escape
+ * and among the highest and lowest that do. */
 static void test_every_byte(void **state) {
     static const char others[] = "a ~\"\\\x1f\x7f";
     char text[20];
@@ -361,7 +362,7 @@ static void test_every_byte(void **state) {
                 }
                 strbuf_add(&parts, "\"");
                 assert_string_equal(whole.text, parts.text);
-                for (size_t i = 0; i < sizeof(text) - 1; i++) { /* every length, and no byte before it */
+                for (size_t i = 0; i < sizeof(text) - 1; i++) { /* every length, no byte before it */
                     _cleanup_strbuf_ StrBuf b = {};
 
                     strbuf_add_json(&b, text + i);
@@ -382,7 +383,7 @@ static void test_put_numbered(void **state) {
 
     put_numbered(to, sizeof(to), "/dev/", 0);
     assert_string_equal(to, "/dev/0");
-    put_numbered(to, sizeof(to), "", INT64_MIN); /* cut where there is no room */
+    put_numbered(to, sizeof(to), "", INT64_MIN); /* cut if it does not fit */
     assert_string_equal(to, "-9223372036");
     put_numbered(to, sizeof(to), "longer than that", 7);
     assert_string_equal(to, "longer than");
@@ -410,7 +411,7 @@ static int visit_sorted(void *element, void *userdata) {
     return ++w->n == w->stop ? key + 1 : 0;
 }
 
-/* Everything that can be asked, against a table of what is there. */
+/* Compares the results of all queries with a table of the present keys. */
 static void check_sorted(const Sorted *s, int *keys, const bool *present, int n_present) {
     SortedWalk walk = {.present = present, .last = -1}, half = {.present = present, .last = -1};
     int next = -1;
@@ -452,7 +453,7 @@ static void test_sorted(void **state) {
             assert_in_range(s.n_pages, 1, in < 2 ? 8 : 16); /* full, or at least half full */
             for (int i = 0, key = 333; i < SORTED_KEYS; i++, key = (key + steps[out]) % SORTED_KEYS) {
                 sorted_remove(&s, &key, compare_ints);
-                sorted_remove(&s, &key, compare_ints); /* is not there any more */
+                sorted_remove(&s, &key, compare_ints); /* it is not there any more */
                 present[key] = false;
                 if (i % 97 == 0)
                     check_sorted(&s, keys, present, SORTED_KEYS - 1 - i);

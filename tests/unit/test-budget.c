@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What a user may use, and in which order the door serves users who use more. */
+/* What a user may use, and in which order the door serves users who exceed that. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -75,7 +75,7 @@ static void test_calls(void **state) {
     assert_int_equal(budget_begin_call(b, user, &refusal), 0);
 }
 
-/* However many users fill what there is for all, another one has at least one call. */
+/* However many users exhaust the common budget, another user still has at least one call. */
 static void test_calls_of_many_users(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
     Refusal refusal = REFUSAL_NULL;
@@ -116,7 +116,7 @@ static void test_long_answers_of_root(void **state) {
     assert_true(budget_has_credit(root, PURSE_ANSWERS, NOON));
 }
 
-/* Accounts go when they owe nothing, and only then. */
+/* An account is freed if and only if it owes nothing. */
 static void test_many_users(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
 
@@ -128,8 +128,8 @@ static void test_many_users(void **state) {
     assert_int_equal(budget_account(b, 8)->n_claims, 1);
 }
 
-/* Has as many users call as have an account of their own; the first one is 1000. The first uid that has none
- * is returned. */
+/* Makes calls of as many users as can have an account of their own, from uid 1000 on. Returns the first uid
+ * without one. */
 static uid_t fill_accounts(Budget *b) {
     uid_t uid = 1000;
 
@@ -138,7 +138,7 @@ static uid_t fill_accounts(Budget *b) {
     return uid;
 }
 
-/* Those who come too late share one account, so that nothing is charged to nobody; root and claims have their
+/* Users that come too late share one account, so that every charge has an account. Root and claims have their
  * own. */
 static void test_too_many_users(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
@@ -182,7 +182,7 @@ static void test_unread_of_a_user(void **state) {
     assert_int_equal(user->unread, 8 * MB);
     budget_note_unread(b, &readers[0], MB);
     assert_false(budget_is_nearly_full(b, user));
-    budget_charge_bytes(b, &late, MB); /* before it is known whose it is */
+    budget_charge_bytes(b, &late, MB); /* before the user is known */
     budget_attach_reader(b, &late, user);
     assert_int_equal(user->unread, 3 * MB);
     budget_note_unread(b, &late, 0);
@@ -190,7 +190,7 @@ static void test_unread_of_a_user(void **state) {
     assert_int_equal(user->unread, 2 * MB);
 }
 
-/* What a face forgets without knowing whether it was read is not forgiven. */
+/* If a face drops data and does not know whether it was read, the charge stays. */
 static void test_unread_without_a_reader(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
     BudgetAccount *user = budget_account(b, 1000);
@@ -209,7 +209,7 @@ static void test_unread_without_a_reader(void **state) {
     assert_false(budget_is_full(b, user));
 }
 
-/* Many users together: whoever reads goes on, and root is apart. */
+/* With many users together, a user that reads continues, and root is separate. */
 static void test_unread_of_many_users(void **state) {
     _cleanup_(budget_freep) Budget *b = budget();
     BudgetReader full[4] = {}, other = {}, root = {};
@@ -258,7 +258,7 @@ typedef struct Visit {
     DoorTask task;
     Door *door;
     char name;
-    unsigned steps; /* that are left */
+    unsigned steps; /* steps left */
 } Visit;
 
 static char order[4096];
@@ -269,7 +269,7 @@ static DoorStep on_step(DoorTask *t) {
 
     order[n_order++] = v->name;
     while (t->kind == DOOR_LONG && !door_is_over(v->door))
-        ; /* a whole slice */
+        ; /* uses a whole slice */
     if (--v->steps > 0)
         return DOOR_MORE;
     door_leave(v->door, t);
@@ -310,7 +310,8 @@ static void serve_until(House *h, size_t n) {
         assert_true(sd_event_run(h->event, 10 * SECOND) > 0);
 }
 
-/* What is sent to somebody without an account of their own is charged, too, and there is an end to it. */
+/* A user without an account of their own is charged for what they are sent, too, and that charge is
+ * bounded. */
 static void test_full_without_an_account(void **state) {
     BudgetReader reader = {};
     House h;
@@ -338,7 +339,7 @@ static void test_served_at_once(void **state) {
     close_house(&h);
 }
 
-/* A user in debt comes after one who is not, in the order of their own calls, and comes. */
+/* A user in debt is served after a user without debt, in the order of their own calls, and is served. */
 static void test_debtors_come_last(void **state) {
     Visit debtor[] = {{.name = 'a', .steps = 2}, {.name = 'b', .steps = 1}},
           other = {.name = 'x', .steps = 1};
@@ -372,7 +373,7 @@ static void test_long_answers_one_at_a_time(void **state) {
     close_house(&h);
 }
 
-/* Others wait for the end of a long answer: the calls that its user keeps sending do not put it off. */
+/* Others wait for the end of a long answer. Further calls of its user do not delay it. */
 static void test_a_long_answer_goes_on_among_calls(void **state) {
     Visit first = {.task.kind = DOOR_LONG, .name = 'a', .steps = 3},
           second = {.task.kind = DOOR_LONG, .name = 'b', .steps = 1}, calls[6];
@@ -395,7 +396,7 @@ static void test_a_long_answer_goes_on_among_calls(void **state) {
     close_house(&h);
 }
 
-/* Who leaves while waiting leaves nothing behind. */
+/* A caller that leaves while it waits leaves nothing behind. */
 static void test_leaving_early(void **state) {
     Visit waiting = {.task.kind = DOOR_LONG, .name = 'a', .steps = 3}, queued = {.name = 'b', .steps = 1};
     House h;
@@ -419,7 +420,7 @@ typedef struct Slow {
     unsigned n_asked;
 } Slow;
 
-/* Only the second time something was read. */
+/* The reader has read something only at the second query. */
 static void on_full(void *userdata, uid_t uid) {
     Slow *s = userdata;
 
@@ -429,7 +430,7 @@ static void on_full(void *userdata, uid_t uid) {
         door_note_unread(s->house.door, &s->reader, 0);
 }
 
-/* Nobody else waits meanwhile. */
+/* Other users do not wait meanwhile. */
 static void test_full_users_wait_until_they_read(void **state) {
     Visit full = {.name = 'a', .steps = 1}, other = {.name = 'x', .steps = 1};
     Slow s = {};

@@ -8,8 +8,8 @@
 
 #include "core/cdi.h"
 
-/* Engines refuse a version that is lower than what the file uses, and old ones a version that they do not
- * know. */
+/* Engines refuse a version that is lower than the file's features need. Old engines refuse a version that
+ * they do not know. */
 static void test_describe(void **state) {
     static const char *const ids[] = {"0123456789abcdef", "f123456789abcdef"};
     ClaimNode nodes[] = {{.path = "/dev/vfio/vfio", .rdev = makedev(10, 196)},

@@ -16,7 +16,7 @@
 #include "base/str.h"
 #include "core/cgroup.h"
 
-/* Of a path, and of the path of PID 1. */
+/* The expected unit and slice of a path, and of the path of PID 1. */
 static const struct {
     const char *path, *init, *unit;
 } units[] = {
@@ -44,7 +44,7 @@ static const struct {
         {"/_memory.slice/x.service", "/init.scope", "x.service"},
         {"/system.slice/__x.service", "/init.scope", "_x.service"},
         {"/_.slice/x.service", "/init.scope", NULL},
-        /* what another manager has made, and what is below it */
+        /* what another manager has created, and what is below it */
         {"/docker/0123abcd/system.slice/measure.service", "/init.scope", NULL},
         {"/lxc.payload.gpu1/init.scope", "/init.scope", NULL},
         {"/machine.slice/libpod-01.scope/container/init.scope", "/init.scope", "libpod-01.scope"},
@@ -100,7 +100,7 @@ static void put(const char *file, const char *text) {
     close(fd);
 }
 
-/* Two files take the place of those in /proc, so that libsystemd reads them in a mount namespace of ours. */
+/* Two files replace those in /proc, so that libsystemd reads them in a mount namespace of ours. */
 typedef struct Fakes {
     char directory[32], self[64], init[64];
 } Fakes;
@@ -138,7 +138,7 @@ static void end(Fakes *f) {
     (void) rmdir(f->directory);
 }
 
-/* The table is right when libsystemd says the same. */
+/* The table is right if libsystemd agrees. */
 static void test_as_systemd_does(void **state) {
     Fakes f = {};
     bool can = begin(&f);
@@ -199,7 +199,7 @@ static void test_hierarchies(void **state) {
             {"0::\n", true, -EBADMSG, NULL},
             {"0::a\n", true, -EBADMSG, NULL},
             {"0::/\xff\n", true, -EBADMSG, NULL},
-            /* a name with a carriage return, which is no end of a line */
+            /* a name with a carriage return, which does not end a line */
             {"1:name=systemd:/u\r0::/system.slice/vm.service\n0::/u\n", true, 0, "/u"},
             {"1:name=systemd:/u\r0::/system.slice/vm.service\n0::/u\n", false, -EBADMSG, NULL},
             {"2:cpu:/u\r1:name=systemd:/system.slice/vm.service\n1:name=systemd:/u\n", false, 0, "/u"},

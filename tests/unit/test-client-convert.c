@@ -12,7 +12,7 @@
 #include "client/convert.h"
 #include "client/error-bus.h"
 
-/* A message can be written and read without anybody at the other end of its bus. */
+/* A message can be written and read without a peer on its bus. */
 typedef struct Fixture {
     sd_bus *bus;
     int peer;
@@ -182,7 +182,7 @@ static void test_error_text(void **state) {
     assert_string_equal(e.name, ERROR_NAME_UNREACHABLE);
     assert_int_equal(error_text_from_bus(NULL, &bus_error, -ENOMEM), -ENOMEM);
 
-    /* Lengths that the other side chooses; characters are not cut in half. */
+    /* The peer chooses the lengths. Characters are not cut in half. */
     memset(long_name, 'n', sizeof(long_name) - 1);
     long_name[sizeof(long_name) - 1] = '\0';
     for (size_t i = 0; i < sizeof(long_text) - 2; i += 2)

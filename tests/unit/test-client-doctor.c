@@ -14,7 +14,7 @@
 #define MANAGER(more)                                                                                        \
     "{\"version\": \"" VFIOD_VERSION "\", \"policyState\": \"loaded\", \"policyRules\": 3" more "}"
 
-/* A host on which all is well; a test changes one fact. */
+/* A host without problems. A test changes one fact. */
 static DoctorFacts healthy(void) {
     return (DoctorFacts){
             .host = json_tokener_parse("{\"kernel\": {\"iommufd\": true}, \"devices\": [], \"taints\": []}"),
@@ -62,7 +62,7 @@ static void assert_has(const char *text, const char *part) {
         fail_msg("\"%s\" is not in \"%s\"", part, text ? text : "(nothing)");
 }
 
-/* Takes the facts over. */
+/* Takes the facts. */
 static void assert_finding(DoctorFacts *facts, FindingLevel level, const char *subject, const char *fact,
         const char *why, const char *fix) {
     const Finding *found;
@@ -257,7 +257,7 @@ static void test_better_drivers(void **state) {
     assert_no_better_driver(DEVICE("pci:0000:06:00.2", "pci:0000:06:00.0", "1", ", \"variant\": \"\""));
 }
 
-/* The daemon's ledger counts where it answers; what a look shows where it does not. */
+/* If the daemon answers, its ledger counts. If not, what doctor finds itself counts. */
 static void test_taints(void **state) {
     DoctorFacts facts = healthy();
 
@@ -302,7 +302,7 @@ static void test_users_and_programs(void **state) {
     assert_finding(&facts, FINDING_NOTE, "polkit", "not installed", "effect ask", NULL);
 }
 
-/* More than there is room for: the last ones are lost, and nothing else happens. */
+/* There are more than fit: the last ones are lost, and nothing else happens. */
 static void test_a_flood_of_warnings(void **state) {
     struct json_object *warnings = json_object_new_array();
     DoctorFacts facts = healthy();

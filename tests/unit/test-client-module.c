@@ -61,7 +61,7 @@ static void test_modules(void **state) {
             {"vfio", MODULE_PRESENT},
             {"vfio-pc", MODULE_MISSING},
             {"pci", MODULE_MISSING},
-            {"vfio-pci-core", MODULE_MISSING}, /* only others need it */
+            {"vfio-pci-core", MODULE_MISSING}, /* only other modules need it */
             {"", MODULE_MISSING},
             {"e1000e.ko", MODULE_MISSING},
             {"../e1000e", MODULE_MISSING},

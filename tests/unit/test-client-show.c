@@ -55,7 +55,7 @@ static void test_json_members_of_any_type(void **state) {
         assert_int_equal(json_number(o, k), streq(k, "number") ? 7 : 0);
         assert_int_equal(json_flag(o, k), streq(k, "flag"));
         assert_int_equal(json_list(o, k) != NULL, streq(k, "list"));
-        /* Nothing at all, where an object was expected. */
+        /* An empty reply where an object was expected. */
         assert_string_equal(json_text(NULL, k), "");
         assert_null(json_list(NULL, k));
     }
@@ -85,7 +85,7 @@ static void test_write_errors_are_told(void **state) {
     fclose(f);
 }
 
-/* The words of the policy mean the same in a filter. */
+/* The words of the policy have the same meaning in a filter. */
 static void test_classes_of_the_policy(void **state) {
     for (const PciClass *c = pci_classes; c->name; c++) {
         assert_true(class_is(c->value, c->name));

@@ -50,7 +50,7 @@ static void test_empty(void **state) {
 }
 
 static void test_narrow(void **state) {
-    /* The widest column gives first, then both; none below its header or its least. */
+    /* The widest column shrinks first, then both. None becomes narrower than its header or its minimum. */
     shows(two_rows, (TableStyle){.legend = true, .width = 36},
             "NAME           STATE        A HEADER\n"
             "pci:0000:06:…  free         -\n"
@@ -86,8 +86,8 @@ static char *format(const TableColumn *c, size_t n, const char *const *cells, Ta
     return text;
 }
 
-/* Text that may be cut is, then columns go: what matters least and has anything stays longer than what is
- * empty. What must stay, stays whole. */
+/* Text that may be cut is cut first, then columns are removed. The least important column with content stays
+ * longer than an empty one. Required columns stay whole. */
 static void test_columns_are_dropped(void **state) {
     static const TableColumn some[] = {{"PLACE"}, {"NODE", .drop = 2}, {"WHY", .cut = 6, .drop = 1},
             {"EMPTY", .drop = 1}, {"ALL", .wide = true}};
@@ -133,7 +133,7 @@ static void test_below(void **state) {
                     "    all terms: memlock 64G, limits\n"
                     "        claims 1 devices 4 pinned 16G\n"
                     "two   anybody     /etc/a.json:9\n"},
-            /* Nothing is cut before all of them are below. */
+            /* No text is cut before all optional columns were moved below the row. */
             {22,
                     "RULE  PLACE\n"
                     "one   /etc/a.json:3\n"
@@ -236,7 +236,7 @@ static void test_sort(void **state) {
     assert_int_equal(table_sort(t, "How-Many"), 0);
     text = table_format(t, &(TableStyle){});
     assert_string_equal(text, "c  9\na  10\nd  10\ne  x\nb  -\n");
-    /* And it can still be added to. */
+    /* More can still be added. */
     table_add_row(t);
     table_set(t, 0, "0", COLOUR_NONE);
     assert_int_equal(table_sort(t, "name"), 0);

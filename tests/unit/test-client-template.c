@@ -14,7 +14,7 @@ static const TemplateDevice devices[] = {
         {.name = "pci:0000:00:02.0", .spelling = "00:02.0", .group = -1},
 };
 
-/* Three digits that tell which name was asked for; no lifeline came. */
+/* Returns three digits that show which name was requested. There is no lifeline. */
 static int number_of(void *userdata, const char *fd_name) {
     static const char *const names[] = {"iommufd", "container", "device:pci:0000:06:0d.0",
             "device:pci:10000:00:04.1", "device:pci:0000:00:02.0", "group:8"};

@@ -50,7 +50,7 @@ static void claim(Host *h, const char *name, const char *state, const char *id) 
     set(device, "claim", id);
 }
 
-/* Names and claims, which no record has. */
+/* Names and claims, which no record contains. */
 static void adorn(Host *h) {
     struct json_object *gpu = find(h->devices, "pci:0000:01:00.0");
 
@@ -89,7 +89,7 @@ static char *read_file(const char *path) {
     return strbuf_steal(&b);
 }
 
-/* With TOPOLOGY_WRITE=1 the expected files are written; look at them before you commit them. */
+/* With TOPOLOGY_WRITE=1 the expected files are written. Check them before you commit them. */
 static void assert_file(const char *path, const char *text) {
     _cleanup_free_ char *expected = NULL;
 
@@ -131,7 +131,7 @@ static void test_narrow(void **state) {
             DATA "desktop-colours.txt");
 }
 
-/* No line is wider than the terminal, but for the sentences, and no address is cut. */
+/* No line is wider than the terminal, except for the sentences, and no address is cut. */
 static void test_width(void **state) {
     const TableStyle style = {.legend = true, .width = 72};
     _cleanup_free_ char *text = NULL;
@@ -155,7 +155,7 @@ static void test_selection(void **state) {
 
     open_host(DATA "desktop.json", &h);
     assert_int_equal(topology_select(&h.topology, names, 1), 0);
-    assert_int_equal(h.topology.n_nodes, 5); /* what it shares its group with, and the ports above */
+    assert_int_equal(h.topology.n_nodes, 5); /* the members of its group, and the ports above */
     text = topology_format_tree(&h.topology, &(TableStyle){.legend = true}, true);
     assert_file(DATA "desktop-selected.txt", text);
     assert_int_equal(topology_select(&h.topology, names, 0), 0);
@@ -199,7 +199,7 @@ static void test_json(void **state) {
     assert_int_equal(json_object_array_length(json_list(o, "claims")), 2);
 }
 
-/* ---- Pictures: tests/integration/test-topology.py measures them; here are names and claims ---- */
+/* ---- Pictures: tests/integration/test-topology.py measures them; these tests check names and claims ---- */
 
 static void assert_fits(const PictureBox *box) {
     size_t first = text_width(box->name) + 1 + text_width(box->lines[0].text) +
@@ -222,7 +222,7 @@ static size_t place_of(const Topology *t, const char *name) {
 
 static void test_picture(void **state) {
     _cleanup_free_ char *long_name = malloc(5001), *svg = NULL;
-    _cleanup_host_ Host h = {}; /* the picture is of its topology, and goes before it */
+    _cleanup_host_ Host h = {}; /* the picture refers to its topology, so it is freed first */
     _cleanup_(picture_done) Picture p = {};
     const PictureBox *gpu, *held, *quarantined;
 
@@ -269,7 +269,7 @@ static void test_picture_of_nothing(void **state) {
     assert_true(p.width > 0 && p.height > 0 && p.n_keys == 0);
 }
 
-/* ---- Hosts that nobody has seen ---- */
+/* ---- Unusual hosts ---- */
 
 static void parse_host(const char *devices, Host *h) {
     *h = (Host){.list = json_tokener_parse(devices)};
@@ -315,7 +315,7 @@ static void test_circles(void **state) {
         assert_non_null(strstr(text, *name));
 }
 
-/* The port between is not there, or nobody may see it. */
+/* The port in between does not exist, or is not visible. */
 static void test_missing_parent(void **state) {
     _cleanup_host_ Host h = {};
 
@@ -351,8 +351,8 @@ static void test_chain(void **state) {
     assert_non_null(text);
 }
 
-/* What is no object, has no name, or has a name twice is shown, and nothing that it says reaches the
- * terminal. */
+/* An entry that is no object, has no name or has a duplicate name is shown. Its escape sequences do not reach
+ * the terminal. */
 static void test_hostile_text(void **state) {
     _cleanup_free_ char *text = NULL;
     _cleanup_host_ Host h = {};
@@ -402,7 +402,7 @@ static void assert_why(const Host *h, int64_t group, const char *why) {
     fail_msg("there is no group %d", (int) group);
 }
 
-/* The topmost is known from the groups; one between only when it is reported. */
+/* The topmost port is known from the groups. A port in between is known only if it is reported. */
 static void test_ports_of_a_switch(void **state) {
     _cleanup_host_ Host h = {};
 
@@ -448,7 +448,7 @@ static void test_other_reasons(void **state) {
     assert_string_equal(h.topology.roots[1].label, "platform devices");
 }
 
-/* Members of two groups in turn: each has several brackets. */
+/* Members of two groups alternate, so each has several brackets. */
 static void test_mixed_groups(void **state) {
     _cleanup_free_ char *text = NULL;
     _cleanup_host_ Host h = {};

@@ -104,7 +104,7 @@ static void test_cloud_hypervisor_arguments(void **state) {
     becomes(VMM_CLOUD_HYPERVISOR, true,
             (char *[]){"ch", "--platform", "num_pci_segments=2", "--kernel", "x", NULL}, 2, joined);
     becomes(VMM_CLOUD_HYPERVISOR, true, (char *[]){"ch", "--platform=iommufd=on", NULL}, 2, equal);
-    /* A value that is missing stays the program's to complain about. */
+    /* A missing value is left to the program, which reports it. */
     becomes(VMM_CLOUD_HYPERVISOR, true, (char *[]){"ch", "--platform", NULL}, 2, last);
 }
 

@@ -105,7 +105,7 @@ static void test_needs_are_compared(void **state) {
     assert_answer(&c, "page-size=1G", NEEDS_NOT_MET, DEVICE_CAP_PAGE_SIZES);
     assert_answer(&c, "dma-buf", NEEDS_NOT_MET, DEVICE_CAP_DMA_BUF);
     assert_answer(&c, "dirty-tracking", NEEDS_UNKNOWN, DEVICE_CAP_DIRTY_TRACKING);
-    /* What is known to be missing decides, whatever else is unknown. */
+    /* A capability that is known to be missing decides, whatever else is unknown. */
     assert_answer(&c, "enforced-coherency,dirty-tracking,dma-buf", NEEDS_NOT_MET, DEVICE_CAP_DMA_BUF);
     assert_answer(NULL, "pasid", NEEDS_UNKNOWN, DEVICE_CAP_PASID);
 }
@@ -147,7 +147,7 @@ static void test_what_is_shown(void **state) {
     c.migration = 0;
     assert_string_equal(device_caps_describe(&c, DEVICE_CAP_PASID, buf), "no");
     assert_string_equal(device_caps_describe(&c, DEVICE_CAP_MIGRATION, buf), "no");
-    /* The longest there can be still fits, with its end cut. */
+    /* The longest possible text still fits, with its end cut. */
     device_caps_set(&c, DEVICE_CAP_IOVA_RANGES, true);
     c.n_iova = IOVA_RANGES_MAX;
     c.iova_cut = true;
@@ -194,7 +194,7 @@ static void test_what_two_have_in_common(void **state) {
     assert_int_equal(a.iommu, IOMMU_TYPE_UNKNOWN);
     assert_int_equal(a.n_iova, 0);
 
-    /* More ranges than there is room for. */
+    /* There are more ranges than fit. */
     a = b = accelerator();
     a.n_iova = b.n_iova = IOVA_RANGES_MAX;
     for (size_t i = 0; i < IOVA_RANGES_MAX; i++) {
@@ -264,7 +264,7 @@ static void test_identity(void **state) {
     other.device++;
     assert_true(identity != caps_record_identity(&other, 7, 9));
     other = d;
-    other.revision++; /* its firmware is another */
+    other.revision++; /* its firmware is different */
     assert_true(identity != caps_record_identity(&other, 7, 9));
 }
 

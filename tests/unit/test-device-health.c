@@ -34,7 +34,7 @@ static void test_as_it_was(void **state) {
     fill(header);
     assert_header(header, NULL, &nic, MEMBER_FAILURE_NONE, "");
     assert_header(header, header, &nic, MEMBER_FAILURE_NONE, "");
-    header[8] = 7;       /* a revision may be another firmware's */
+    header[8] = 7;       /* another revision may only be other firmware */
     header[0x0e] = 0x80; /* one of several functions */
     assert_header(header, NULL, &nic, MEMBER_FAILURE_NONE, "");
 }
@@ -65,14 +65,14 @@ static void test_each_id_counts(void **state) {
     }
 }
 
-/* The kernel's quirks change the class of some devices, and nothing else. */
+/* The kernel's quirks change only the class of some devices. */
 static void test_a_class_that_the_kernel_has_changed(void **state) {
     uint8_t header[CONFIG_HEADER_SIZE], before[CONFIG_HEADER_SIZE];
 
     fill(header);
     header[11] = 0x03;
     assert_header(header, header, &nic, MEMBER_FAILURE_NONE, "");
-    memset(before, 0xff, sizeof(before)); /* that is no class */
+    memset(before, 0xff, sizeof(before)); /* this is not a class */
     assert_header(header, before, &nic, MEMBER_FAILURE_IDENTITY, "0x030000");
     fill(header);
     header[2] = 0;

@@ -17,7 +17,7 @@ static void test_rows(void **state) {
         const DeviceKindInfo *info = device_kind_info(k);
 
         assert_int_equal(device_kind_from_string(info->name), k);
-        if (k == DEVICE_KIND_TEMPLATE) /* what comes of it is on another bus */
+        if (k == DEVICE_KIND_TEMPLATE) /* the device that is made from it is on another bus */
             assert_null(info->directory);
         else
             assert_string_equal(strrchr(info->directory, '/') + 1, info->name);
@@ -45,7 +45,7 @@ static void test_kind_in_front(void **state) {
     assert_int_equal(device_kind_of("", &rest), _DEVICE_KIND_INVALID);
 }
 
-/* Not all can be handed out, but each can be asked for. */
+/* Not every kind can be handed out, but each can be requested. */
 static void test_other_kinds(void **state) {
     static const char *const names[] = {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", "vdpa:vdpa0",
             "platform:fff51000.ethernet", "ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00",

@@ -81,7 +81,7 @@ static void test_refused_spellings(void **state) {
             "0000:06:0d.0\n",
             "0000:06:0d:0",
             "0000.06.0d.0",
-            "000:06:0d.0", /* a domain has four digits at least */
+            "000:06:0d.0", /* a domain has at least four digits */
             "123456789:06:0d.0",
             "0000:6:0d.0",
             "0000:006:0d.0",
@@ -142,7 +142,7 @@ static void test_refused_spellings(void **state) {
         DeviceName name = {.domain = 0xabcd, .slot = 3};
 
         assert_int_equal(device_name_parse(table[i], &name), -EINVAL);
-        assert_int_equal(name.domain, 0xabcd); /* untouched */
+        assert_int_equal(name.domain, 0xabcd); /* unchanged */
         assert_int_equal(name.slot, 3);
     }
 }
@@ -170,7 +170,7 @@ static void test_kernel_spelling(void **state) {
         assert_int_equal(device_name_parse_pci_address(refused[i], &name), -EINVAL);
 }
 
-/* The longest name fits, and every address that can be written is read back as the same. */
+/* The longest name fits. Every formatted address is parsed as the same address. */
 static void test_round_trip(void **state) {
     static const uint32_t domains[] = {0, 1, 0xffff, 0x10000, 0xffffffff};
 
@@ -207,7 +207,7 @@ static void test_above(void **state) {
                     DEVICE_KIND_PCI, "10000:e1:00.0"},
             {"//0000:06:0d.0//vfio-dev", DEVICE_KIND_PCI, "0000:06:0d.0"},
             {"0000:06:0d.0/vfio-dev", DEVICE_KIND_PCI, "0000:06:0d.0"},
-            /* of a mediated device it is not the parent */
+            /* a mediated device's name is not its parent's */
             {"/devices/pci0000:00/0000:00:02.0/" UUID "/vfio-dev/vfio1", DEVICE_KIND_MDEV, UUID},
             {"/devices/pci0000:00/0000:00:02.0/" UUID "/vfio-dev/vfio1", DEVICE_KIND_PCI, NULL},
             {"/sys/devices/virtual/mtty/mtty/" UUID "/vfio-dev/vfio1", DEVICE_KIND_MDEV, UUID},

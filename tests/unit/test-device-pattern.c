@@ -25,7 +25,7 @@ static void test_match(void **state) {
         const char *pattern, *name;
         bool expected;
     } cases[] = {
-            /* one device, by any spelling */
+            /* one device, in any spelling */
             {"pci:0000:06:0d.0", "06:0d.0", true},
             {"0000:06:0d.0", "06:0d.0", true},
             {"06:0D.0", "06:0d.0", true},
@@ -53,7 +53,7 @@ static void test_match(void **state) {
             {"?????:01:00.0", "10000:01:00.0", true},
             {"*06*", "06:0d.0", true},
             {"*06*", "0006:01:00.0", true},
-            /* other kinds: never without their name in front, so no glob of PCI widens */
+            /* other kinds: they need their prefix, so that no PCI glob matches them */
             {"*", "vdpa:vdpa0", false},
             {"*", "mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", false},
             {"*:*", "platform:0000:06:0d.0", false},
@@ -99,13 +99,13 @@ static void test_refused(void **state) {
             {"06:0D.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:0D.*\"?"},
             {"pci_0000_06_*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:*\"?"},
             {"PCI:0000:06:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:06:*\"?"},
-            /* the domain of nvidia-smi; the kernel writes no zero in front of four digits */
+            /* the domain of nvidia-smi; the kernel writes no leading zero before four digits */
             {"00000000:3B:00.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:3B:00.*\"?"},
             {"pci:00000000:3b:*", "can never match a name like 0000:06:0d.0, did you mean \"0000:3b:*\"?"},
             {"0000000?:3b:00.0", "can never match a name like 0000:06:0d.0, did you mean \"000?:3b:00.0\"?"},
             {"00001:*", "can never match a name like 0000:06:0d.0, did you mean \"0001:*\"?"},
             {"0001000[01]:*", "can never match a name like 0000:06:0d.0, did you mean \"1000[01]:*\"?"},
-            /* zeros that are left out */
+            /* missing zeros */
             {"1:00.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
             {"01:0.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
             {"0:1:0.*", "can never match a name like 0000:06:0d.0, did you mean \"0000:01:00.*\"?"},
@@ -154,7 +154,7 @@ static uint32_t next_random(uint64_t *seed) {
     return (uint32_t) (*seed >> 33);
 }
 
-/* Any address, seldom one of a large domain. */
+/* Makes any address, seldom one with a large domain. */
 static DeviceName random_name(uint64_t *seed) {
     return (DeviceName){
             .domain = next_random(seed) % 4 ? next_random(seed) & 0xf : next_random(seed),
@@ -164,7 +164,7 @@ static DeviceName random_name(uint64_t *seed) {
     };
 }
 
-/* A glob made from an address by putting wildcards over parts of it. */
+/* Makes a glob from an address by replacing parts of it with wildcards. */
 static void weaken(const char *name, char *glob, uint64_t *seed) {
     for (; *name; name++) {
         switch (next_random(seed) % 6) {
@@ -187,8 +187,8 @@ static void weaken(const char *name, char *glob, uint64_t *seed) {
     *glob = '\0';
 }
 
-/* What is refused as "can never match" must not match anything, and what was made from a name must match it.
- */
+/* A pattern that is refused as "can never match" must not match anything. A pattern that was made from a name
+ * must match it. */
 static void test_can_match(void **state) {
     uint64_t seed = 0x5eed0001;
     unsigned n_refused = 0;

@@ -22,7 +22,7 @@
 static const struct {
     const char *text, *in_request, *in_pattern;
 } cases[] = {
-        /* QEMU, Proxmox, DPDK, Xen, SPDK: something before or behind the address */
+        /* QEMU, Proxmox, DPDK, Xen, SPDK: something before or after the address */
         {"host=01:00.0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
         {"vfio-pci,host=0000:01:00.0,id=gpu", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
         {"0000:01:00.0,x-vga=1", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
@@ -53,7 +53,7 @@ static const struct {
         {"PCI:59:16:1", ONE("pci:0000:3b:10.1"), ONE("0000:3b:10.1")},
         {"PCI:1@2:0:0", ONE("pci:0002:01:00.0"), ONE("0002:01:00.0")},
         {"1/0/0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
-        /* zeros that are missing, other separators */
+        /* missing zeros, other separators */
         {"1:0.0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
         {"0:1:0.0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
         {"0000:01:00:0", ONE("pci:0000:01:00.0"), ONE("0000:01:00.0")},
@@ -64,7 +64,7 @@ static const struct {
         {"mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa100g", UUID_IS_NEEDED, UUID_IS_NEEDED},
         {"vdpa:", LIKE("vdpa", "vdpa0"), LIKE("vdpa", "vdpa0")},
         {"fsl-mc:a/b", LIKE("fsl-mc", "dpni.3"), LIKE("fsl-mc", "dpni.3")},
-        /* nothing near */
+        /* nothing similar */
         {"", "", ""},
         {"eth0", "", ""},
         {"0000:06:20.0", "", ""},
@@ -95,7 +95,7 @@ static void test_everywhere_the_same(void **state) {
     }
 }
 
-/* What is near enough to one name is accepted, as before. */
+/* A text that is similar enough to one name is accepted, as before. */
 static void test_accepted(void **state) {
     static const char *const same[] = {"pci:0000:01:00.0", "01:00.0", "00000000:01:00.0", "pci_0000_01_00_0",
             "pci:01:00.0", "/sys/bus/pci/devices/0000:01:00.0/"};

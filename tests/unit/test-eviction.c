@@ -45,7 +45,7 @@ static void test_begin(void **state) {
     assert_memory_equal(&v, &before, sizeof(v));
 }
 
-/* The deadline of a claim shortens an eviction, and never prolongs one. */
+/* The deadline of a claim shortens an eviction, and never extends one. */
 static void test_deadline(void **state) {
     const EvictionWish wish = {.cause = EVICTION_BY_DEADLINE, .in_sec = 30, .reason = "over"};
     Refusal refusal = REFUSAL_NULL;
@@ -85,7 +85,7 @@ static void test_terms(void **state) {
     assert_true(!t.preemptible && t.eviction_delay_sec == 0 && t.max_duration_sec == 0);
 }
 
-/* No device takes away what the rule of another one demands of the holder. */
+/* A further device does not remove what another device's rule requires of the holder. */
 static void test_stop_terms(void **state) {
     const HoldTerms none = {}, some = {.stop_after_sec = 60, .drain_timeout_sec = 10},
                     more = {.stop_after_sec = 30, .drain_timeout_sec = 20};
@@ -137,7 +137,7 @@ static void test_cancel(void **state) {
     assert_false(eviction_is_due(&v, UINT64_MAX));
 }
 
-/* All answers together get no more than the rule allows. */
+/* All answers together get no more time than the rule allows. */
 static void test_answers(void **state) {
     Refusal refusal = REFUSAL_NULL;
     Eviction v = begun(30);

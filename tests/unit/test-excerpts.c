@@ -11,7 +11,7 @@
 
 #define OTHERS 200U
 
-/* bob exists from the second look on. */
+/* bob exists from the second lookup on. */
 static int resolve(void *userdata, bool is_group, const char *name, uint32_t *ret) {
     bool *late = userdata;
 
@@ -53,10 +53,10 @@ static void test_what_can_concern_a_caller(void **state) {
     PolicyExcerpt e;
 
     assert_int_equal(policy_excerpt(policy, &known, &e), 0);
-    assert_true(e.n >= 1 && e.n <= 2); /* its own, and perhaps that of an account that nobody knows */
+    assert_true(e.n >= 1 && e.n <= 2); /* its own, and perhaps that of an unknown account */
     assert_int_equal(e.rules[0], 7);
     policy_excerpt_done(&e);
-    /* Of whom nothing is known: nobody is let in by that, but the rule that denies holds. */
+    /* For an unknown subject no allow rule matches, but the deny rule applies. */
     assert_int_equal(policy_excerpt(policy, &unknown, &e), 0);
     assert_int_equal(e.n, 1);
     assert_int_equal(e.rules[0], OTHERS);
@@ -79,14 +79,14 @@ static void test_kept_as_long_as_it_is_true(void **state) {
     rules = first->rules;
     assert_ptr_equal(excerpts_get(&kept, policy, 1, &bob)->rules, rules);
 
-    /* The account turns up: the old one knows nothing of it. */
+    /* The account appears. The old excerpt does not contain its rule. */
     late = true;
     assert_int_equal(policy_resolve_again(policy, resolve, &late), 1);
     second = excerpts_get(&kept, policy, 1, &bob);
     assert_int_equal(second->n, 1);
     assert_int_equal(second->rules[0], OTHERS + 1);
 
-    /* Another policy, another caller; and more callers than are kept. */
+    /* Another policy, another caller, and more callers than are kept. */
     bob.uid = 2003;
     assert_int_equal(excerpts_get(&kept, policy, 2, &bob)->rules[0], 3);
     for (unsigned i = 0; i < 3 * EXCERPTS_MAX; i++) {

@@ -38,7 +38,7 @@ static void json_putp(struct json_object **o) {
 }
 #define _cleanup_json_ _cleanup_(json_putp)
 
-/* A member by the path of keys and indexes "considered.0.rule". */
+/* Finds a member by a path of keys and indexes such as "considered.0.rule". */
 static struct json_object *look(struct json_object *o, const char *path) {
     char key[64];
 
@@ -156,7 +156,7 @@ static void test_stranger(void **state) {
             "the policy, add \"carol\" to who.user.");
 }
 
-/* Callers whom the rule does not concern never learn of it. */
+/* Callers never learn of rules that do not concern them. */
 static void test_no_leak(void **state) {
     static const char *const policies[] = {
             RULE(ALICE EDU),
@@ -177,7 +177,7 @@ static void test_no_leak(void **state) {
             const PolicyQuestion question = {.subject = &s, .device = &edu};
 
             if (!known)
-                s.n_gids = 0; /* unknown: the deny rule decides, and still does not concern them */
+                s.n_gids = 0; /* unknown: the deny rule decides, but still does not concern them */
             o = policy_explain(policy, &question, AUDIENCE_SUBJECT, NULL);
             assert_non_null(o);
             (void) refuse(&refusal, VFIOD_ERROR_ACCESS_DENIED, &edu.name, "the policy denies it to uid 1002");
@@ -200,7 +200,8 @@ static void test_no_leak(void **state) {
     }
 }
 
-/* The rule's own subject learns what blocks them. An escape sequence in a driver's name has no effect. */
+/* A subject that the rule concerns learns what blocks it. An escape sequence in a driver's name has no
+ * effect. */
 static void test_own_rule(void **state) {
     _cleanup_json_ struct json_object *o =
             explain(RULE(ALICE "\"what\": { \"id\": \"1234:11e8\", \"driver\": \"iavf\" } }"), 1000,
@@ -218,7 +219,7 @@ static void test_own_rule(void **state) {
             "\"pci:0000:06:0d.0\" } }.");
 }
 
-/* The fewest steps win, and a rule that has nothing in common with the question is no help. */
+/* The fewest changes win. A rule that has nothing in common with the question is not suggested. */
 static void test_nearest(void **state) {
     _cleanup_json_ struct json_object *near = explain(
             RULE(ALICE
@@ -254,7 +255,7 @@ static void test_denied_by_rule(void **state) {
     assert_says(text_of(alone, "change"), "Add a rule: ");
 }
 
-/* The rule that nearly allowed comes before the rule that denied, which can stay as it is. */
+/* The rule that almost allowed the device comes before the rule that denied, which can stay unchanged. */
 static void test_near_in_front_of_denial(void **state) {
     _cleanup_json_ struct json_object *o =
             explain(RULE("{ \"name\": \"g\", \"effect\": \"allow\", \"who\": { \"group\": \"vm\" }, " EDU
@@ -267,7 +268,7 @@ static void test_near_in_front_of_denial(void **state) {
             "policy, make the user a member of a group in who.group (vm).");
 }
 
-/* "include none" would be no help. */
+/* "include none" would not help */
 static void test_change_of_what_is_absent(void **state) {
     static const char text[] = RULE(
             "{ \"name\": \"u\", \"effect\": \"allow\", \"who\": { \"user\": \"alice\", \"unit\": \"vm-*\" }, "
@@ -371,7 +372,7 @@ static void test_serials_are_for_root(void **state) {
     assert_silent(refusal.remedy ?: "", "00-1b");
 }
 
-/* The advice names a rule only where one helps: neither "add ap:… to what.device" nor a new rule. */
+/* The advice names a rule only if a rule can help: neither "add ap:… to what.device" nor a new rule. */
 static void expect_no_rule_helps(const Device *device, const char *expected) {
     static const Audience audiences[] = {AUDIENCE_OPERATOR, AUDIENCE_SUBJECT};
 
@@ -401,7 +402,7 @@ static void test_what_cannot_be_claimed(void **state) {
     expect_no_rule_helps(&ap, "No rule changes that: devices of the kind ap cannot be claimed.");
 }
 
-/* However many rules concern a subject, they get a bounded list that ends with the rule that decided. */
+/* However many rules concern a subject, it gets a bounded list that ends with the rule that decided. */
 static void test_bounded(void **state) {
     _cleanup_strbuf_ StrBuf b = {};
     _cleanup_json_ struct json_object *o = NULL;

@@ -125,7 +125,7 @@ static void test_acs(void **state) {
             {0x7f, 0x1c, 0},
             {0x7f, 0x0d, 0},
             {0x7f, 0x00, 0},
-            {0x1c, 0x1c, 1}, /* no source validation on offer: none to switch on */
+            {0x1c, 0x1c, 1}, /* source validation is not supported, so it need not be on */
             {0x1c, 0x18, 0},
             {0x00, 0x00, 1},
     };
@@ -144,7 +144,7 @@ static void test_acs(void **state) {
     put32(&c, 0x100, 0x00010001);
     assert_int_equal(pci_config_acs_enabled(c.bytes, sizeof(c.bytes)), 0);
 
-    /* at the very end of config space, and one byte less of it */
+    /* at the very end of config space, and one byte short of it */
     put32(&c, 0x100, 0x00010001U | 0xff8U << 20);
     put_acs(&c, 0xff8, 0, 0x7f, 0x1d);
     assert_int_equal(pci_config_acs_enabled(c.bytes, sizeof(c.bytes)), 1);
@@ -179,7 +179,7 @@ static void test_port_types(void **state) {
         c = (Config){};
         put_header(&c, type);
         assert_int_equal(pci_config_port_type(c.bytes, sizeof(c.bytes)), (int) type);
-        assert_int_equal(pci_config_port_type(c.bytes, 64), -EINVAL); /* what an unprivileged read gives */
+        assert_int_equal(pci_config_port_type(c.bytes, 64), -EINVAL); /* size of an unprivileged read */
     }
 
     c.bytes[0x41] = 0; /* only power management */
@@ -228,7 +228,7 @@ static void test_isolates(void **state) {
         assert_int_equal(pci_config_isolates(c.bytes, sizeof(c.bytes), table[i].several), table[i].isolates);
     }
 
-    /* conventional PCI; and nothing to be told from a short read */
+    /* conventional PCI, and a read that is too short */
     put16(&c, 6, 0);
     assert_int_equal(pci_config_isolates(c.bytes, sizeof(c.bytes), false), 0);
     put_header(&c, PCI_PORT_ROOT);
@@ -271,7 +271,7 @@ static void test_serial(void **state) {
     assert_int_equal(pci_config_serial(config, 256, serial), -EINVAL);
     assert_int_equal(pci_config_serial(config, sizeof(config), serial), 0);
 
-    /* behind another capability */
+    /* after another capability */
     config[0x100] = 0x0d;
     config[0x102] = 0x01;
     config[0x103] = 0x14;
@@ -281,7 +281,7 @@ static void test_serial(void **state) {
     assert_int_equal(pci_config_serial(config, 0x140 + sizeof(capability), serial), 1);
     assert_string_equal(serial, "00-1b-21-ff-ff-a1-b2-c3");
 
-    memset(config + 0x100, 0xff, 4); /* nobody answers */
+    memset(config + 0x100, 0xff, 4); /* the device does not answer */
     assert_int_equal(pci_config_serial(config, sizeof(config), serial), -EINVAL);
 }
 
@@ -298,7 +298,7 @@ static void test_slot_path(void **state) {
     assert_string_equal(text, "0000:00:1c.0");
     assert_int_equal(slot_path_format(path, 3, text), 0);
     assert_string_equal(text, "0000:00:1c.0/00.0/03.1");
-    /* as deep as it fits, and not a part of it */
+    /* as deep as the path fits, and never a part of it */
     assert_int_equal(slot_path_format(path, 24, text), 0);
     assert_int_equal(strlen(text), 127);
     assert_int_equal(slot_path_format(path, 25, text), -E2BIG);

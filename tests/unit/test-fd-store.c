@@ -16,7 +16,7 @@
 
 #include "daemon/broker/fd-store.h"
 
-/* Once the socket is made it is kept, so the failure comes first. */
+/* The socket is kept once it is made, so the failure comes first. */
 static void test_too_many_open_files(void **state) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int listener = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0),
@@ -43,7 +43,7 @@ static void test_too_many_open_files(void **state) {
     assert_true(recv(listener, text, sizeof(text) - 1, MSG_DONTWAIT) > 0);
     assert_string_equal(text, "FDSTORE=1\nFDPOLL=0\nFDNAME=lifeline");
     close(listener);
-    assert_int_equal(fd_store_add("lifeline", fd), 0); /* nobody is there */
+    assert_int_equal(fd_store_add("lifeline", fd), 0); /* nobody listens there */
     close(fd);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Documents by table: both directions of a table that has a field of each kind, the messages about what does
- * not fit, and the records of earlier versions, which must be read and written as ever. */
+/* Tests of document tables: reading and writing with a field of each kind, the messages about invalid values,
+ * and the records of earlier versions, which must be read and written as before. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -155,7 +155,7 @@ static void test_bytes_that_are_no_text(void **state) {
     assert_string_equal(b.text, "\"a\xef\xbf\xbd\xef\xbf\xbd\\tz\"");
 }
 
-/* Records of version 0.1.0. What is new in them may be added, and nothing else may change. */
+/* Records of version 0.1.0. New members may be added, and nothing else may change. */
 static const char *const old_records[] = {
         /* parks */
         "{\"id\":\"3f6e9284a0e7466b\",\"state\":\"held\",\"uid\":0,\"pid\":5357,\"command\":\"python3\","
@@ -248,7 +248,7 @@ static void test_old_records(void **state) {
     }
 }
 
-/* What an older daemon has written has neither a deadline nor a limit. */
+/* A record of an older daemon has neither a deadline nor a limit. */
 static void test_deadline(void **state) {
     const char *first = old_records[0];
     _cleanup_(claim_done) Claim c = CLAIM_NULL, again = CLAIM_NULL;
@@ -280,7 +280,7 @@ static void test_deadline(void **state) {
     assert_int_equal(again.eviction.cause, EVICTION_BY_DEADLINE);
 }
 
-/* A reservation has a ticket, and nothing else has: what contradicts that is damaged, and frees nothing. */
+/* Only a reservation has a ticket. A record that contradicts this is damaged, and frees nothing. */
 static void test_reservation(void **state) {
     static const char *const secrets[] = {
             "", "x", "0123456789abcdef0123456789abcde", "0123456789ABCDEF0123456789abcdef"};

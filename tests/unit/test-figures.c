@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Figures: rules are counted by name up to a bound, and then together; nothing is counted twice or lost. */
+/* Tests of figures: rules are counted by name up to a bound, and then together. Nothing is counted twice or
+ * lost. */
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -85,7 +85,7 @@ static void assert_error(int error) {
 
     assert_int_equal(host_critical_check(&d.name, &found), error);
     assert_null(found);
-    /* and whoever asks for facts hears that the host may need it */
+    /* a reader of the facts learns that the host may need the device */
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_HOST_CRITICAL, &f), 0);
     assert_non_null(f.host_critical);
     assert_non_null(strstr(f.host_critical, "is unknown"));
@@ -124,7 +124,7 @@ static void test_mounted(void **state) {
     assert_verdict(NULL);
 }
 
-/* Anonymous numbers: the source tells, and may tell of several. */
+/* Anonymous device numbers: the source names the device, and may name several. */
 static void test_anonymous_mounts(void **state) {
     add_nvme();
     testbed_put("/proc/self/mountinfo", "23 22 0:33 /@ /srv rw - btrfs /dev/nvme0n1p1 rw\n");
@@ -141,7 +141,7 @@ static void test_anonymous_mounts(void **state) {
     assert_verdict("mounted btrfs file system (nvme0n1p1)");
 }
 
-/* Mounted where we cannot see it. */
+/* A filesystem mounted where we cannot see it. */
 static void test_other_namespaces(void **state) {
     add_nvme();
     testbed_mkdir("/sys/fs/ext4/features");
@@ -167,11 +167,11 @@ static void test_zfs(void **state) {
     testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=ext4\n");
     assert_verdict(NULL);
     testbed_put(PARTITION "/uevent", "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\n");
-    assert_verdict(NULL); /* the label is no use: it may be a guest's pool */
+    assert_verdict(NULL); /* the label does not help: the pool may be a guest's */
     testbed_put("/proc/spl/kstat/zfs/arcstats", "");
     assert_verdict(NULL);
     testbed_put("/proc/spl/kstat/zfs/tank/state", "ONLINE\n");
-    assert_verdict("zfs pool of unknown name (nvme0n1p1)"); /* it may be this one */
+    assert_verdict("zfs pool of unknown name (nvme0n1p1)"); /* it may be this pool */
     testbed_put(PARTITION "/uevent",
             "MAJOR=259\nMINOR=1\nDEVNAME=nvme0n1p1\nID_FS_TYPE=zfs_member\nID_FS_LABEL=guest\n");
     assert_verdict(NULL);
@@ -195,14 +195,14 @@ static void test_holders(void **state) {
     assert_verdict("held by dm-0 (nvme0n1p1)");
     add_holder(inner, outer);
     assert_verdict("root file system (dm-1, on dm-0, on nvme0n1p1)");
-    /* a ring, which the kernel cannot make, ends all the same */
+    /* a cycle, which the kernel cannot make, must end */
     testbed_put("/proc/self/mountinfo", "23 22 8:1 / / rw - ext4 /dev/sda1 rw\n");
     add_holder(outer, inner);
     assert_int_equal(host_critical_check(&name, &reason), 1);
     assert_non_null(strstr(reason, "held by"));
 }
 
-/* Under native multipath the controller has only a hidden path; the disk is elsewhere. */
+/* With native multipath the controller has only a hidden path. The disk is elsewhere. */
 static void test_nvme_multipath(void **state) {
     testbed_link(DEVICE "/nvme/nvme4/nvme2c4n1/subsystem", "../../../../../../class/block");
     testbed_put(DEVICE "/nvme/nvme4/nvme2c4n1/hidden", "1\n");
@@ -224,7 +224,8 @@ static void test_scsi_and_virtio(void **state) {
     assert_verdict("mounted at /srv (sda)");
 }
 
-/* A physical function answers for its virtual ones, but a virtual one not for its parent. */
+/* A physical function includes the uses of its virtual functions, but a virtual function does not include its
+ * parent's. */
 static void test_virtual_functions(void **state) {
     testbed_add_pci("0000:06:10.0", "8086:10d3:010802", 8, "nvme");
     testbed_link(DEVICE "/virtfn0", "../0000:06:10.0");
@@ -239,7 +240,7 @@ static void test_cannot_be_told(void **state) {
     char path[4096] = DEVICE;
 
     testbed_put("/proc/self/mountinfo", "nonsense\n");
-    assert_verdict(NULL); /* nobody needed to look */
+    assert_verdict(NULL); /* no lookup was needed */
     add_nvme();
     assert_error(-EBADMSG);
     testbed_put("/proc/self/mountinfo", "");
@@ -290,13 +291,12 @@ static void test_upper_interfaces(void **state) {
     testbed_link(DEVICE "/net/eth77/upper_bond7", "../../../../virtual/net/bond7");
     testbed_link("/sys/devices/virtual/net/bond7/upper_br7", "../br7");
     testbed_link("/sys/devices/virtual/net/bond7/lower_eth77", "../../../pci0000:00/0000:06:00.0/net/eth77");
-    assert_verdict("held by br7 (bond7, on eth77)"); /* no address, but guests may be behind it */
+    assert_verdict("held by br7 (bond7, on eth77)"); /* it has no address, but guests may use it */
     testbed_put("/proc/net/route", "br7\t00000000\t0100000A\t0003\t0\t0\t100\t00000000\t0\t0\t0\n");
     assert_verdict("default route (br7, on bond7, on eth77)");
 }
 
-/* The addresses are those of the machine that runs the test: its own interfaces, pretended to be on the
- * device. */
+/* The test uses the addresses of its own machine's interfaces, as if those were on the device. */
 static void test_addresses(void **state) {
     struct ifaddrs *all = NULL;
     unsigned n = 0;
@@ -316,7 +316,7 @@ static void test_addresses(void **state) {
         assert_verdict(reason);
         testbed_remove(path);
         n++;
-        break; /* others may be aliases of the same interface */
+        break; /* other addresses may be aliases of the same interface */
     }
     freeifaddrs(all);
     if (n == 0)
@@ -332,7 +332,7 @@ static void test_boot_display(void **state) {
     testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/pci-stub");
     assert_verdict(NULL);
     testbed_link(DEVICE "/driver", "../../../bus/pci/drivers/vfio-pci");
-    assert_verdict("boot display (driven by vfio-pci)"); /* not yet registered: on its way */
+    assert_verdict("boot display (driven by vfio-pci)"); /* not yet registered */
     testbed_mkdir(DEVICE "/vfio-dev/vfio0");
     assert_verdict(NULL);
     testbed_remove(DEVICE "/driver");
@@ -340,7 +340,7 @@ static void test_boot_display(void **state) {
     assert_verdict(NULL);
 }
 
-/* Users that leave nothing at the disk itself. */
+/* Users that leave no trace at the disk itself. */
 static void test_users_by_name(void **state) {
     static const struct {
         const char *path, *text, *reason;
@@ -390,12 +390,12 @@ static void assert_exclusive(int expected) {
     assert_int_equal(host_critical_check_exclusive(&name, &reason), expected);
 }
 
-/* That the kernel answers EBUSY is seen in the integration tests. */
+/* The integration tests check that the kernel returns EBUSY. */
 static void test_exclusive_open(void **state) {
     assert_exclusive(0);
     add_nvme();
     testbed_remove("/dev/nvme0n1p1");
-    assert_exclusive(-ENOENT); /* it cannot be told */
+    assert_exclusive(-ENOENT); /* the check failed */
 }
 
 static void set_subsystem(const char *path, const char *class) {
@@ -438,7 +438,7 @@ static void test_descendants(void **state) {
     assert_verdict("others depend on its driver: the subfunction mlx5_core.sf.4");
 }
 
-/* An interface in another network namespace cannot be seen; the directory that it is in can. */
+/* An interface in another network namespace is not visible, but its directory is. */
 static void test_other_network_namespace(void **state) {
     testbed_mkdir(DEVICE "/net");
     assert_verdict("network interface in another network namespace");
@@ -485,7 +485,8 @@ static void test_framebuffers(void **state) {
     testbed_put("/sys/class/vtconsole/vtcon1/bind", "1\n");
     assert_verdict("console (framebuffer fb0)");
 
-    /* of the firmware: below its display on newer kernels, of the platform on older ones */
+    /* the firmware's display: a child of the card's display on newer kernels, of the platform on older
+     * ones */
     testbed_remove(DEVICE "/graphics");
     testbed_remove(DEVICE "/driver");
     testbed_mkdir(DEVICE "/simple-framebuffer.0");
@@ -500,7 +501,7 @@ static void test_framebuffers(void **state) {
     assert_verdict("boot display (the kernel draws on its efi-framebuffer)");
 }
 
-/* Storage that goes over the device, and hangs elsewhere in sysfs. */
+/* Storage that is reached through the device, but is elsewhere in sysfs. */
 static void test_storage_over_fabrics(void **state) {
     add_interface(DEVICE "/net/eth77");
     testbed_put(DEVICE "/host3/fc_host/host3/port_name", "0x21000024ff7f0001\n");

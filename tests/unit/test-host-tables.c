@@ -57,7 +57,7 @@ static void test_malformed_mounts(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(lines); i++) {
         cursor = lines[i];
         assert_int_equal(mountinfo_next(&cursor, &m), -EBADMSG);
-        assert_int_equal(*cursor, '\0'); /* it does not get stuck */
+        assert_int_equal(*cursor, '\0'); /* the parser must make progress */
     }
 
     /* a path that is longer than any */
@@ -98,7 +98,7 @@ static void test_routes(void **state) {
 
     assert_int_equal(route_table_has_default(text, "eth0"), 1);
     assert_int_equal(route_table_has_default(text, "eth1"), 0);
-    assert_int_equal(route_table_has_default(text, "eth2"), 0); /* half of the internet is no default */
+    assert_int_equal(route_table_has_default(text, "eth2"), 0); /* half of the internet only */
     assert_int_equal(route_table_has_default(text, "eth"), 0);
     assert_int_equal(route_table_has_default("", "eth0"), 0);
     assert_int_equal(route_table_has_default("eth0\t00000000\n", "eth0"), -EBADMSG);
@@ -209,7 +209,7 @@ static void test_status(void **state) {
     assert_int_equal(capabilities, 1 << 17);
     assert_int_equal(unsure, 0);
 
-    /* with none at all it does not matter which of them are ambient */
+    /* if it has no capabilities, it does not matter which are ambient */
     assert_int_equal(process_status_parse(STATUS("1000\t1000\t1000\t1000", "0000000000000000"), &s), 0);
     assert_false(process_needs_ambient(&s, 1000));
     assert_int_equal(process_capabilities(&s, 1000, &capabilities, &unsure), 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tree and the events are the testbed's; every change is made in the tree first
- * and announced then, as the kernel does. What the callback hears is written down as text. */
+/* The tree and the events are the testbed's. Every change is made in the tree first and announced afterwards,
+ * as the kernel does. What the callback receives is recorded as text. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,7 +34,7 @@ static void on_changed(void *userdata, Device *device, int changes, int old_grou
     Fixture *f = userdata;
 
     assert_ptr_equal(
-            inventory_find_device(f->inventory, &device->name), device); /* also when it is being removed */
+            inventory_find_device(f->inventory, &device->name), device); /* also while it is being removed */
     inventory_check(f->inventory);
     strbuf_addf(&f->heard, "%s:", device_name_format_kernel(&device->name, name));
     for (size_t i = 0; i < ELEMENTSOF(change_names); i++)
@@ -69,13 +69,13 @@ static int teardown(void **state) {
     return testbed_teardown(NULL);
 }
 
-/* Runs the loop until nothing happens any more: what was sent is in the socket already. */
+/* Runs the loop until it is idle: everything that was sent is in the socket already. */
 static void settle(Fixture *f) {
     while (sd_event_run(f->event, 0) > 0)
         ;
 }
 
-/* What was heard since the last time. */
+/* Compares what was received since the last call. */
 static void assert_heard(Fixture *f, const char *expected) {
     settle(f);
     inventory_check(f->inventory);
@@ -94,7 +94,7 @@ static void test_first_scan_is_silent(void **state) {
 #define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
 #define PLATFORM "/sys/devices/platform/QEMU0002:00"
 
-/* Each event is one of the device that it names, not of one above it. */
+/* Each event belongs to the device that it names, not to one above it. */
 static void test_other_kinds(void **state) {
     Fixture *f = *state;
 
@@ -110,13 +110,13 @@ static void test_other_kinds(void **state) {
     testbed_uevent("add", DEVICE "/" UUID "/vfio-dev/vfio0", "vfio-dev");
     assert_heard(f, UUID ": node\n");
     testbed_uevent("remove", DEVICE "/" UUID "/vfio-dev/vfio0", "vfio-dev");
-    assert_heard(f, UUID ": node\n"); /* believed, although it is there still */
+    assert_heard(f, UUID ": node\n"); /* believed, although it is still there */
 
     testbed_put(PLATFORM "/uevent", "");
     testbed_link(PLATFORM "/subsystem", "../../../bus/platform");
     testbed_link("/sys/bus/platform/devices/QEMU0002:00", "../../../devices/platform/QEMU0002:00");
     testbed_uevent("add", PLATFORM, "platform");
-    assert_heard(f, ""); /* nothing says that it is hardware */
+    assert_heard(f, ""); /* nothing shows that it is hardware */
     testbed_put(PLATFORM "/vfio-dev/vfio1/uevent", "");
     testbed_link(PLATFORM "/vfio-dev/vfio1/subsystem", "../../../../../class/vfio-dev");
     testbed_uevent("add", PLATFORM "/vfio-dev/vfio1", "vfio-dev");
@@ -148,7 +148,7 @@ static void test_life_of_a_device(void **state) {
     testbed_uevent("bind", DEVICE, "pci");
     assert_heard(f, "0000:06:00.0: driver node\n"); /* the second event found nothing new */
 
-    /* an unbind of a device in use: the node goes at once */
+    /* an unbind of a device in use: the node is removed at once */
     testbed_remove(DEVICE "/driver");
     testbed_remove(DEVICE "/vfio-dev");
     testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
@@ -167,20 +167,20 @@ static void test_life_of_a_device(void **state) {
     assert_int_equal(inventory_n_devices(f->inventory), 2);
 }
 
-/* Its address is taken again before we hear of the removal: two devices, not one that changed. */
+/* Its address is reused before we learn of the removal: two devices, not one that changed. */
 static void test_replaced(void **state) {
     Fixture *f = *state;
 
     testbed_uevent("remove", DEVICE, "pci");
     assert_heard(f, "0000:06:00.0: removed group-removed was 7\n0000:06:00.0: added group-added\n");
 
-    /* nor when the removal is never heard of */
+    /* the same if the removal is never announced */
     testbed_add_pci("0000:00:1c.0/0000:06:00.0", "8086:10d4:020000", 7, "e1000e");
     testbed_uevent("change", DEVICE, "pci");
     assert_heard(f, "0000:06:00.0: removed group-removed was 7\n0000:06:00.0: added group-added\n");
 }
 
-/* A removal that was announced before the device was found is another's: udev is late. */
+/* A removal that was announced before the device was found belongs to another device: udev is late. */
 static void test_late_removals(void **state) {
     DeviceName name = {.pci_bus = 6};
     Fixture *f = *state;
@@ -195,12 +195,12 @@ static void test_late_removals(void **state) {
     testbed_uevent("remove", DEVICE, "pci");
     assert_heard(f, "");
 
-    /* It does say where to look. */
+    /* It does show where to look. */
     testbed_remove(DEVICE "/vfio-dev");
     testbed_uevent("remove", DEVICE "/vfio-dev/vfio0", "vfio-dev");
     assert_heard(f, "0000:06:00.0: node\n");
 
-    /* Found before the removal: it may be another one by now, and must be forgotten. */
+    /* The device was found before the removal. It may be another device by now, and must be forgotten. */
     testbed_put("/sys/kernel/uevent_seqnum", "1\n");
     testbed_put(DEVICE "/vfio-dev/vfio0/dev", "511:0\n");
     testbed_uevent("bind", DEVICE, "pci");
@@ -210,7 +210,7 @@ static void test_late_removals(void **state) {
     testbed_uevent("add", DEVICE "/vfio-dev/vfio0", "vfio-dev");
     assert_heard(f, "0000:06:00.0: node\n");
 
-    /* Who has opened it and looked again knows it from then on. */
+    /* A device that is opened and read again is known from then on. */
     d = inventory_find_device(f->inventory, &name);
     testbed_put("/sys/kernel/uevent_seqnum", "4000000000\n");
     assert_int_equal(sysfs_check_device(d), 0);
@@ -252,7 +252,7 @@ static void test_refresh(void **state) {
     assert_int_equal(hotplug_refresh(f->hotplug, &name), 0);
     assert_heard(f, "0000:06:00.0: driver\n");
 
-    /* by the name that is part of the device itself */
+    /* by a name that is part of the device itself */
     testbed_remove("/sys/bus/pci/devices/0000:06:00.0");
     assert_int_equal(hotplug_refresh(f->hotplug, &inventory_find_device(f->inventory, &name)->name), -ENODEV);
     assert_heard(f, "0000:06:00.0: removed group-removed was 7\n");
@@ -260,7 +260,7 @@ static void test_refresh(void **state) {
     assert_heard(f, "");
 }
 
-/* An IOMMU that came late has made groups behind our back. The scan comes a second later. */
+/* An IOMMU that was probed late has created groups without events. The scan comes a second later. */
 static void test_late_iommu(void **state) {
     Fixture *f = *state;
     uint64_t start, now;
@@ -279,7 +279,7 @@ static void test_late_iommu(void **state) {
         assert_true(sd_event_now(f->event, CLOCK_MONOTONIC, &now) >= 0);
         assert_true(now - start < 5 * 1000 * 1000);
     }
-    /* devices that are there come in the order of the directory */
+    /* present devices are found in the order of the directory */
     settle(f);
     assert_non_null(strstr(f->heard.text, "0000:06:00.0: group group-added group-removed was 7\n"));
     assert_non_null(strstr(f->heard.text, "0000:07:00.0: added group-added\n"));
@@ -287,7 +287,7 @@ static void test_late_iommu(void **state) {
     inventory_check(f->inventory);
 }
 
-/* More than the socket holds at once. */
+/* More events than the socket holds. */
 static void test_many_events(void **state) {
     Fixture *f = *state;
 

@@ -54,7 +54,8 @@ static void test_add_and_remove(void **state) {
     assert_int_equal(inventory_n_devices(inventory), 3);
     assert_int_equal(inventory_n_groups(inventory), 1);
 
-    /* members are in the order of their names, however they came, and share one driver string */
+    /* members are in the order of their names, whatever order they were added in, and share one driver
+     * string */
     d = inventory_find_group(inventory, 7)->members;
     assert_int_equal(device_name_compare(&d->name, &a.name), 0);
     assert_int_equal(device_name_compare(&d->next->name, &b.name), 0);
@@ -93,7 +94,7 @@ static void set_parent(DeviceSnapshot *s, const char *name) {
         assert_int_equal(device_name_parse(name, &s->parent), 0);
 }
 
-/* Children may come before their parent, be linked to it later, and outlive it. */
+/* Children may be added before their parent, be linked to it later, and outlive it. */
 static void test_descendants(void **state) {
     _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
     DeviceSnapshot vmd = snapshot("0000:00:0e.0", 1, "vmd"), pf = snapshot("10000:e1:00.0", 2, "ice"),
@@ -126,7 +127,7 @@ static void test_descendants(void **state) {
     drop(inventory, "10000:e1:01.1", NULL);
     assert_descendants(inventory, d, " 10000:e1:00.0");
 
-    /* nonsense that the kernel never says ends, too */
+    /* cycles, which the kernel never reports, must end, too */
     set_parent(&vmd, "0000:00:0e.0");
     update(inventory, &vmd, &d, NULL);
     (void) inventory_foreach_descendant(inventory, d, write_name, (char[256]){});
@@ -155,7 +156,7 @@ static void test_changes(void **state) {
     s.vfio_rdev = 0;
     assert_int_equal(update(inventory, &s, NULL, NULL), DEVICE_NODE_CHANGED);
 
-    /* to a new group, to one that is there, to none, and back */
+    /* to a new group, to an existing one, to none, and back */
     s.group = 9;
     assert_int_equal(
             update(inventory, &s, NULL, &old_group), DEVICE_GROUP_CHANGED | GROUP_ADDED | GROUP_REMOVED);
@@ -172,7 +173,7 @@ static void test_changes(void **state) {
     assert_int_equal(old_group, -1);
 }
 
-/* Another card in the same slot, its removal missed: never taken for the old one. */
+/* Another card in the same slot, whose removal was missed, is never taken for the old one. */
 static void test_other_hardware(void **state) {
     _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
     const DeviceSnapshot s = snapshot("0000:01:00.0", 7, "nvme");
@@ -217,7 +218,7 @@ static int count_groups(Group *g, void *userdata) {
 
 static void test_walks_are_in_order_and_stop(void **state) {
     _cleanup_(inventory_freep) Inventory *inventory = inventory_new();
-    DeviceName last = {}; /* 0000:00:00.0, which is not there */
+    DeviceName last = {}; /* 0000:00:00.0, which does not exist */
     int last_group = -1;
 
     assert_int_equal(inventory_foreach_device(inventory, count_devices, &last), 0);
@@ -242,7 +243,7 @@ static void test_fingerprint(void **state) {
 
     update(one, &a, NULL, NULL);
     update(one, &b, NULL, NULL);
-    /* The number of the group and the drivers are of no account, nor is the order of arrival. */
+    /* The number of the group, the drivers and the order of arrival do not matter. */
     a.group = b.group = 12;
     strcpy(a.driver, "vfio-pci");
     update(two, &b, NULL, NULL);
@@ -279,7 +280,7 @@ static void test_identity(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(others); i++)
         assert_int_not_equal(device_identity(&others[i]), identity);
     others[0] = card;
-    others[0].vfio_index = 7; /* where it is and what has it is not what it is */
+    others[0].vfio_index = 7; /* its place and its driver's data are not part of its identity */
     others[0].driver = "vfio-pci";
     assert_int_equal(device_identity(&others[0]), identity);
 }

@@ -9,7 +9,8 @@
 #include "base/json-text.h"
 #include "base/str.h"
 
-/* What is refused, where exactly, and in which words: the words are for operators, so they are tested. */
+/* What is refused, at which place, and with which message: operators read the messages, so they are
+ * tested. */
 static const struct {
     const char *text;
     size_t size; /* 0: strlen(text) */
@@ -222,7 +223,7 @@ static void test_refused(void **state) {
         size_t size = refused[i].size ?: strlen(refused[i].text);
         JsonError e = {};
 
-        /* A copy of the exact size, so that a sanitizer sees a read behind the end. */
+        /* A copy of the exact size, so that a sanitizer detects a read beyond the end. */
         char *copy = malloc(size ?: 1);
 
         assert_non_null(copy);
@@ -403,8 +404,8 @@ static char *object_of(unsigned n_keys, const char *last) {
     return text;
 }
 
-/* The search for duplicates must not be quadratic: 200,000 keys would take minutes then. The bound is far
- * away from what the machine needs (tens of milliseconds), so that load does not matter. */
+/* The search for duplicates must not be quadratic: 200,000 keys would then take minutes. The bound is far
+ * above the normal time (tens of milliseconds), so that load does not matter. */
 static void test_many_keys(void **state) {
     _cleanup_free_ char *good = object_of(200000, "last"), *bad = object_of(10000, "key-17");
     _cleanup_(json_document_freep) JsonDocument *d = NULL, *none = NULL;
@@ -423,7 +424,7 @@ static void test_many_keys(void **state) {
     assert_true(clock() - begin < 20 * CLOCKS_PER_SEC);
 }
 
-/* Every prefix of a rich text is parsed to its end or refused, never read beyond. */
+/* Every prefix of a rich text is parsed or refused, without a read beyond its end. */
 static void test_prefixes(void **state) {
     static const char text[] =
             "{\"a\":[1,-2.5e3,true,null,\"\\ud834\\udd1e\xe2\x82\xac\"],//x\n\"b\":{/*y*/}}";
@@ -442,7 +443,7 @@ static void test_prefixes(void **state) {
     json_document_free(parse(text));
 }
 
-/* What a program sends is JSON and nothing else. */
+/* What a program sends must be strict JSON. */
 static void test_plain(void **state) {
     static const JsonBounds bounds = {.size = 100, .nodes = 100, .plain = true};
     static const char *const texts[] = {"//x\n{}", "{/*x*/}", "{} //x", "[1,/**/2]"};

@@ -8,8 +8,8 @@
 #include "core/machine.h"
 #include "core/plan.h"
 
-/* The properties that make the table safe, read from the table itself: a change of a cell that breaks one
- * fails here. */
+/* The properties that make the table safe, read from the table itself. A changed cell that breaks one fails
+ * here. */
 
 static bool possible(ClaimState s, ClaimEvent e) {
     return !(machine_step(s, e).effects & CLAIM_EFFECT_IMPOSSIBLE);
@@ -45,10 +45,10 @@ static void test_impossible_changes_nothing(void **state) {
             }
         }
     for (ClaimEvent e = 0; e < _CLAIM_EVENT_MAX; e++)
-        assert_false(possible(CLAIM_GONE, e)); /* gone is gone */
+        assert_false(possible(CLAIM_GONE, e)); /* final */
 }
 
-/* A request that waits holds nothing, and leaves no trace. */
+/* A waiting request holds nothing, and leaves no trace. */
 static void test_waiting_holds_nothing(void **state) {
     FOREACH_TRANSITION(s, e, t) {
         if (t.next == CLAIM_WAITING)
@@ -82,7 +82,7 @@ static void test_written_down_before_acting(void **state) {
     }
 }
 
-/* It has no devices to give back, and comes from a yes or from its record alone. */
+/* It has no devices to return, and is entered by a decision to allow or by its record alone. */
 static void test_a_reservation_touches_nothing(void **state) {
     FOREACH_TRANSITION(s, e, t) {
         if (t.next == CLAIM_RESERVED)
@@ -95,7 +95,7 @@ static void test_a_reservation_touches_nothing(void **state) {
     }
 }
 
-/* While a worker is in the kernel nothing that comes from outside may move the claim. */
+/* While a worker is in the kernel no external event may move the claim. */
 static void test_busy_states_wait_for_their_worker(void **state) {
     static const ClaimState busy[] = {CLAIM_BINDING, CLAIM_OPENING, CLAIM_RESETTING, CLAIM_RESTORING};
 
@@ -104,12 +104,12 @@ static void test_busy_states_wait_for_their_worker(void **state) {
         assert_int_equal(machine_step(busy[i], CLAIM_EVENT_DEVICE_GONE).next, busy[i]);
         assert_int_equal(machine_step(busy[i], CLAIM_EVENT_WORKER_STUCK).next, CLAIM_QUARANTINED);
     }
-    /* Before the client has its fds, its leaving must not be lost. */
+    /* If the client leaves before it has its fds, that must not be lost. */
     assert_true(machine_step(CLAIM_BINDING, CLAIM_EVENT_RELEASE).effects & CLAIM_EFFECT_DEFER);
     assert_true(machine_step(CLAIM_OPENING, CLAIM_EVENT_RELEASE).effects & CLAIM_EFFECT_DEFER);
 }
 
-/* Only what is held joins another claim, which then has everything that it had: nothing is done to it. */
+/* Only a held claim joins another claim, which then has all of its devices. Nothing is done to them. */
 static void test_joining_leaves_the_devices_alone(void **state) {
     for (ClaimState s = 0; s < _CLAIM_STATE_MAX; s++)
         assert_int_equal(possible(s, CLAIM_EVENT_JOINED), s == CLAIM_HELD);
@@ -117,8 +117,8 @@ static void test_joining_leaves_the_devices_alone(void **state) {
     assert_int_equal(machine_step(CLAIM_HELD, CLAIM_EVENT_JOINED).effects, CLAIM_EFFECT_FORGET);
 }
 
-/* Marks what can be reached from s when the transitions into `without` are taken out. Joining another claim
- * is no end: its devices go the way of that claim. */
+/* Marks the states reachable from s without the transitions into `without`. Joining another claim is not an
+ * end: its devices go the way of that claim. */
 static void reach(ClaimState s, unsigned without, bool seen[static _CLAIM_STATE_MAX]) {
     if (seen[s])
         return;
@@ -137,9 +137,9 @@ static void test_every_claim_ends(void **state) {
     }
 }
 
-/* From the client's hands to the next owner there is no way around the wait for the close and the reset,
- * except a quarantine. Out of that only an operator leads, or pulling the device, or the kernel that was
- * late: and then the reset comes first. */
+/* Between the client and the next owner there is always the wait for the close and the reset, or a
+ * quarantine. A quarantine ends only by an operator, by unplugging the device, or by a late return of the
+ * kernel. Then the reset comes first. */
 static void test_no_way_around_the_reset(void **state) {
     bool without_reset[_CLAIM_STATE_MAX] = {}, without_drain[_CLAIM_STATE_MAX] = {};
 

@@ -15,7 +15,7 @@
 #include "base/str.h"
 #include "daemon/kernel/node-watch.h"
 
-/* Files in place of device nodes: inotify makes no difference. */
+/* Files replace device nodes: for inotify there is no difference. */
 typedef struct Fixture {
     char directory[32], path[48];
     sd_event *event;
@@ -55,7 +55,7 @@ static int tear_down(void **state) {
     return 0;
 }
 
-/* How many inodes the kernel watches for this process. */
+/* Returns the number of inodes that the kernel watches for this process. */
 static unsigned n_watches(void) {
     _cleanup_(closedirp) DIR *d = opendir("/proc/self/fdinfo");
     unsigned n = 0;
@@ -97,7 +97,7 @@ static int open_node(const char *path) {
     return fd;
 }
 
-/* The claim of a client: opened, and noted. */
+/* Opens the node for a client's claim and notes that. */
 static NodeEntry *open_for_client(Fixture *f, int *ret_fd) {
     NodeEntry *e = add(f, f->path);
 
@@ -125,14 +125,14 @@ static void test_claim_after_claim(void **state) {
         assert_int_equal(node_entry_state(e), NODE_CLOSED);
         assert_int_equal(f->n_changes, i + 1);
         (void) node_entry_free(e);
-        /* The watch waits for the next one. */
+        /* The watch is kept for the next one. */
         assert_int_equal(n_watches(), 1);
     }
     node_watch_drop_idle(f->watch);
     assert_int_equal(n_watches(), 0);
 }
 
-/* What the next process would find in the mask, and the next claim does not. */
+/* A noted close stops reports of further closes. The next claim of the node gets them again. */
 static void test_close_is_noted(void **state) {
     Fixture *f = *state;
     NodeEntry *e, *next;
@@ -150,7 +150,7 @@ static void test_close_is_noted(void **state) {
     assert_int_equal(node_entry_state(next), NODE_CLOSED);
     (void) node_entry_free(next);
     assert_int_equal(n_watches(), 1);
-    /* One in doubt waits for nobody. */
+    /* If the state is in doubt, the watch is not kept. */
     e = open_for_client(f, &fd);
     other = open_node(f->path);
     run(f);
@@ -161,7 +161,8 @@ static void test_close_is_noted(void **state) {
     (void) close(fd);
 }
 
-/* The device is another one since; with a program that holds the old node by O_PATH, nothing reports that. */
+/* The node now belongs to another device. Nothing reports that while a program holds the old node by
+ * O_PATH. */
 static void test_another_node(void **state) {
     Fixture *f = *state;
     NodeEntry *e;
@@ -187,14 +188,14 @@ static void test_another_node(void **state) {
         (void) close(fd);
         assert_int_equal(unlink(f->path), 0);
         run(f);
-        /* The inode that is watched is the new one. */
+        /* The watched inode is the new one. */
         assert_int_equal(node_entry_state(e), NODE_CLOSED);
         (void) node_entry_free(e);
         make_file(f->path);
     }
 }
 
-/* A program that uses a node which nobody has from us wakes us once. */
+/* A program that uses a node without a claim wakes the daemon once. */
 static void test_a_stranger(void **state) {
     Fixture *f = *state;
     NodeEntry *e;

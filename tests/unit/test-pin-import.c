@@ -10,8 +10,8 @@
 
 typedef struct Collector {
     ImportSink sink; /* first */
-    StrBuf seen;     /* "LINE:TEXT=vendor:device:…" or "LINE:TEXT?" for what is no id */
-    int error;       /* that it answers */
+    StrBuf seen;     /* "LINE:TEXT=vendor:device:…", or "LINE:TEXT?" for an invalid id */
+    int error;       /* its return value */
 } Collector;
 
 static int collect(ImportSink *sink, unsigned line, const char *text, const ImportedId *id) {
@@ -45,7 +45,7 @@ static void test_modprobe(void **state) {
             "3:8086:10d3:1:2:020000:ffffff=8086:10d3:1:2:20000:ffffff");
     imports(import_modprobe, "options vfio-pci \\\n  ids=1:2\noptions vfio-pci ids=3:4\r\n",
             "1:1:2=1:2:ffffffff:ffffffff:0:0 3:3:4=3:4:ffffffff:ffffffff:0:0");
-    /* Other modules, other words, what only looks like it. */
+    /* Other modules, other options, and similar lines. */
     imports(import_modprobe,
             "options vfio-pci-core ids=1:2\noptions vfio ids=1:2\nsoftdep vfio-pci ids=1:2\n"
             "install vfio-pci ids=1:2\noptions\noptions vfio-pci\noptions vfio-pci xids=1:2\nids=1:2",

@@ -94,7 +94,7 @@ static void test_bad_files(void **state) {
             "is not a serial number");
 }
 
-/* Every port on the way, and a bridge to another domain begins anew. */
+/* Every port on the way. A bridge to another domain starts a new path. */
 static void test_path(void **state) {
     static const DeviceName nested[] = {{.kind = DEVICE_KIND_PCI, .slot = 0x1c},
             {.kind = DEVICE_KIND_PCI, .pci_bus = 1},
@@ -149,7 +149,7 @@ static void test_place(void **state) {
     judge(&with_serial, &card, NULL, PIN_PENDING);
     judge(&without_serial, &card, NULL, PIN_PENDING);
 
-    /* A serial number more or less, a subsystem, one digit of the id: another card. */
+    /* A difference in the serial number, the subsystem or one digit of the id makes another card. */
     strcpy(other.serial, "00-1b-21-ff-ff-a1-b2-c4");
     judge(&with_serial, &other, NULL, PIN_SWAPPED);
     judge(&without_serial, &other, NULL, PIN_PENDING);
@@ -160,7 +160,7 @@ static void test_place(void **state) {
     judge(&with_serial, &other, NULL, PIN_SWAPPED);
     strcpy(other.id, "8086:10d4:8086:a01f");
     judge(&without_serial, &other, NULL, PIN_SWAPPED);
-    /* Whatever it is bound to. */
+    /* The driver does not matter. */
     strcpy(other.driver, "vfio-pci");
     judge(&without_serial, &other, NULL, PIN_SWAPPED);
 
@@ -193,7 +193,7 @@ static void test_driver(void **state) {
     strcpy(card.driver, "vfio-pci");
     judge(&with_serial, &card, NULL, PIN_IN_FORCE);
     judge(&to_nothing, &card, NULL, PIN_TOO_LATE);
-    /* By other means than the pin: it is where it is to be. */
+    /* The driver is right, although the pin did not choose it. */
     card.override[0] = '\0';
     judge(&with_serial, &card, NULL, PIN_IN_FORCE);
 

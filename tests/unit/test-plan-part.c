@@ -9,9 +9,8 @@
 #include "core/claim.h"
 #include "core/record.h"
 
-/* Plans in short: "8.0 8.1! 9.0~" are function 0 of group 8, function 1 of it, which is leaving, and a
- * sibling in group 9 that is parked. Devices of an even group are charged to the rule "even", others to
- * "odd". */
+/* Plans in short: "8.0 8.1! 9.0~" are function 0 of group 8, function 1 of it, which is leaving, and a parked
+ * sibling in group 9. Devices of an even group are charged to the rule "even", others to "odd". */
 
 static DeviceName name_of(int group, int function) {
     return (DeviceName){.pci_bus = (uint8_t) group, .function = (uint8_t) function};
@@ -91,14 +90,14 @@ static void test_join(void **state) {
     static const char *const rows[][3] = {
             {"8.0", "9.0", "8.0 9.0"},
             {"8.0 8.1~", "9.0 9.1~", "8.0 9.0 8.1~ 9.1~"},
-            {"8.0 8.1~", "8.1 9.0", "8.0 8.1 9.0"}, /* one that was parked is handed out */
+            {"8.0 8.1~", "8.1 9.0", "8.0 8.1 9.0"}, /* a parked sibling is claimed */
             {"8.0 8.1!", "6.0", "8.0 8.1! 6.0"},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
         _cleanup_(plan_done) Plan a = make(rows[i][0]), b = make(rows[i][1]), joined = PLAN_NULL;
 
-        if (plan_has_group(&b, 8)) /* the claim has it: the planner leaves it out */
+        if (plan_has_group(&b, 8)) /* the claim has it, so the planner leaves it out */
             b.groups[0] = b.groups[--b.n_groups];
         a.memlock = 10;
         b.memlock = 5;
@@ -109,7 +108,7 @@ static void test_join(void **state) {
     }
 }
 
-/* How it was before the claim is on record since it was parked; by now it is on its vfio driver. */
+/* Its original driver is recorded since it was parked. Now it is on its vfio driver. */
 static void test_a_parked_one_keeps_its_past(void **state) {
     _cleanup_(plan_done) Plan a = make("8.0 8.1~"), b = make("8.1"), joined = PLAN_NULL;
     const PlanMember *m;
@@ -160,12 +159,12 @@ static void test_part(void **state) {
         expect(&kept, rows[i].kept);
         expect(&gone, rows[i].gone);
         expect(&p, rows[i].plan);
-        assert_int_equal(kept.memlock, 7); /* what is locked is locked for all of them */
+        assert_int_equal(kept.memlock, 7); /* locked memory is locked for all devices together */
         assert_int_equal(gone.memlock, 0);
     }
 }
 
-/* Devices without a group have nothing in common. */
+/* Devices without a group do not share one. */
 static void test_part_without_groups(void **state) {
     _cleanup_(plan_done) Plan p = make("8.0 9.0"), kept = PLAN_NULL, gone = PLAN_NULL;
     const DeviceName name = name_of(9, 0);
@@ -180,7 +179,8 @@ static void test_part_without_groups(void **state) {
     assert_int_equal(gone.charges[0].devices, 1);
 }
 
-/* A record of an older daemon does not say which rule a device was charged to, and one rule is no doubt. */
+/* A record of an older daemon does not name the rule that a device was charged to. If there is one rule, it
+ * is known. */
 static void test_charges_of_older_records(void **state) {
     _cleanup_(plan_done) Plan p = make("8.0 6.0"), two = make("8.0 9.0"), kept = PLAN_NULL, gone = PLAN_NULL;
 
@@ -192,7 +192,7 @@ static void test_charges_of_older_records(void **state) {
     plan_done(&gone);
     two.members[0].charge = two.members[1].charge = 0;
     assert_int_equal(plan_part(&two, &two.members[0].name, 1, &kept, &gone), 0);
-    assert_int_equal(kept.n_charges, 2); /* rather too much than too little */
+    assert_int_equal(kept.n_charges, 2); /* too many charges rather than too few */
     assert_int_equal(gone.n_charges, 0);
 }
 
@@ -202,7 +202,7 @@ static void test_leave_to(void **state) {
             {"9.0", "8.0", "9.0"},            /* not joined yet, or left */
             {"9.0 9.1~", "8.0 9.0 9.1~", ""}, /* with its sibling */
             {"9.0 9.1~", "8.0", "9.0 9.1~"},  /* */
-            {"8.1 9.0", "8.0 8.1~", "9.0"},   /* what was parked is parked for the claim */
+            {"8.1 9.0", "8.0 8.1~", "9.0"},   /* the parked device was parked for the claim */
     };
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

@@ -10,12 +10,12 @@
 #include "base/str.h"
 #include "core/claim.h"
 #include "policy/parse.h"
-#include "policy/rule.h" /* to write terms directly */
+#include "policy/rule.h" /* for setting terms directly */
 #include "core/family.h"
 #include "core/planner.h"
 #include "core/record.h"
 
-/* A small host, as the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC
+/* A small host, like the VM's: an edu device alone (no reset), an edu and a NIC behind one PCI bridge, a NIC
  * with FLR, a NIC on its vfio driver already, a disk that is mounted, and a device behind no IOMMU. */
 static const DeviceSnapshot host[] = {
         {.name = {.slot = 4},
@@ -82,7 +82,7 @@ static const DeviceSnapshot host[] = {
 
 typedef struct World {
     Inventory *inventory;
-    RuleTerms *terms;     /* of the first rule, instead of what its text says */
+    RuleTerms *terms;     /* of the first rule, in place of those in its text */
     HostSettings host;    /* of the policy */
     const char *weakness; /* of the host */
     int weakness_error;
@@ -132,7 +132,7 @@ static void count_usage(void *userdata, const char *rule_key, const Subject *sub
 }
 
 static Claim promise = {.id = "00000000000000aa", .uid = 8, .state = CLAIM_RESERVED};
-static unsigned n_promised; /* of t-1, of every parent that has some left */
+static unsigned n_promised; /* promised instances of t-1, of every parent that has some left */
 
 static unsigned count_promised(void *userdata, const MdevType *type, const Claim **ret_first) {
     unsigned n = streq(type->id, "t-1") && type->available > 0 ? n_promised : 0;
@@ -229,7 +229,7 @@ static Policy *compile(const char *rules) {
     "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":\"*\"}" extra "}"
 #define OPTIONAL ",\"reset\":\"optional\""
 
-/* Plans for uid 1000. Blanks separate devices. Returns the error code, or _VFIOD_ERROR_INVALID if it is
+/* Plans for uid 1000. Spaces separate devices. Returns the error code, or _VFIOD_ERROR_INVALID if it is
  * allowed. */
 static VfiodError plan(
         World *w, const char *rules, const char *devices, Backend backend, Plan *ret, Refusal *refusal) {
@@ -257,7 +257,7 @@ static VfiodError plan(
         policy->rules[0].terms.noiommu_reason = reason;
         policy->host = w->host;
     }
-    plan_done(ret); /* of the plan before */
+    plan_done(ret); /* of the previous plan */
     request.backend = backend;
     for (char *rest = copy, *s; (s = strsep(&rest, " "));)
         assert_int_equal(request_add_device(&request, s, refusal), 0);
@@ -314,7 +314,7 @@ static void test_host_critical_sibling(void **state) {
             VFIOD_ERROR_HOST_CRITICAL, "/srv");
 }
 
-/* Bridges stand in nobody's way, unless their driver uses DMA itself; and then nothing can park them. */
+/* Bridges block nothing unless their driver uses DMA itself. Such a bridge cannot be parked. */
 static void test_bridge_on_a_host_driver(void **state) {
     DeviceSnapshot bridge = host[1];
     World *w = *state;
@@ -332,7 +332,7 @@ static void test_in_use(void **state) {
 
     w->enable_count = 1;
     expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, "group 5");
-    w->enable_count = -1; /* unreadable is not free */
+    w->enable_count = -1; /* unreadable counts as in use */
     expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, NULL);
 }
 
@@ -368,8 +368,8 @@ static Device *make_child(World *w, const char *name, const char *parent, int gr
 
 #define ANYTHING RULE(",\"siblings\":\"park\",\"reset\":\"optional\",\"host-critical\":\"allow\"")
 
-/* Virtual functions go away with their physical function's driver, whatever that is, and no rule waives it.
- */
+/* Virtual functions vanish if their physical function's driver is unbound, whatever it is. No rule waives
+ * that. */
 static void test_virtual_functions(void **state) {
     World *w = *state;
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
@@ -382,7 +382,7 @@ static void test_virtual_functions(void **state) {
             "claim 0123456789abcdef of uid 7 holds pci:0000:05:01.0");
     expect(w, "", PREPARED, _BACKEND_INVALID, VFIOD_ERROR_ACCESS_DENIED, "no rule");
 
-    /* nor is a sibling parked that has some */
+    /* nor is a sibling parked that has virtual functions */
     make_child(w, "0000:03:01.1", NIC_SHARED, 21, "iavf");
     expect(w, ANYTHING, EDU_SHARED, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:0000:03:01.1");
 }
@@ -395,7 +395,7 @@ static void expect_no_change(World *w, const Device *pf, VfiodError error, const
     assert_non_null(strstr(refusal.reason, word));
 }
 
-/* Their number is not changed while somebody has one, and nobody gets one while it is being changed. */
+/* Their number does not change while somebody has one, and nobody gets one while it changes. */
 static void test_number_of_virtual_functions(void **state) {
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_DRAINING};
     Refusal none = REFUSAL_NULL;
@@ -403,7 +403,7 @@ static void test_number_of_virtual_functions(void **state) {
     Device *pf, *vf;
 
     vf = make_child(w, "0000:05:01.0", PREPARED, 20, "vfio-pci");
-    make_child(w, "10000:e1:00.0", PREPARED, 22, "nvme"); /* of a domain behind it */
+    make_child(w, "10000:e1:00.0", PREPARED, 22, "nvme"); /* in a domain behind it */
     pf = inventory_find_parent(w->inventory, vf);
     assert_non_null(pf);
     assert_int_equal(family_count_functions(w->inventory, pf), 1);
@@ -411,7 +411,7 @@ static void test_number_of_virtual_functions(void **state) {
     assert_int_equal(family_check_reshaping(w->inventory, pf, &none), 0);
     expect_no_change(w, vf, VFIOD_ERROR_NO_VIRTUAL_FUNCTIONS, "a virtual function itself");
 
-    vf->group->claim = &other; /* as a sibling, too */
+    vf->group->claim = &other; /* the same for a sibling */
     expect_no_change(w, pf, VFIOD_ERROR_DEVICE_CLAIMED, "holds pci:0000:05:01.0 (draining)");
     vf->group->claim = NULL;
     vf->quarantined = true;
@@ -429,8 +429,7 @@ static void test_number_of_virtual_functions(void **state) {
     pf->reshaping = false;
 }
 
-/* What an NVMe controller behind VMD is used for is a matter of host-critical; that somebody has it is not.
- */
+/* A use of an NVMe controller behind VMD is left to the host-critical fact, but a claim of it counts here. */
 static void test_devices_of_a_domain(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
@@ -446,7 +445,7 @@ static void test_devices_of_a_domain(void **state) {
     expect(w, ANYTHING, NIC, _BACKEND_INVALID, VFIOD_ERROR_HOST_CRITICAL, "pci:10000:e1:00.1");
 }
 
-/* Descendants that are no PCI devices. */
+/* Descendants that are not PCI devices. */
 static void test_other_descendants(void **state) {
     World *w = *state;
 
@@ -455,7 +454,7 @@ static void test_other_descendants(void **state) {
     assert_true(w->asked & DEVICE_FACT_DESCENDANTS);
 }
 
-/* The kernel would refuse it only after its driver was taken away. */
+/* The kernel would refuse it, but only after its driver was unbound. */
 static void test_direct_region(void **state) {
     DeviceSnapshot prepared = host[5];
     World *w = *state;
@@ -469,7 +468,7 @@ static void test_direct_region(void **state) {
     expect(w, ANYTHING, PREPARED, BACKEND_GROUP, VFIOD_ERROR_BACKEND_UNAVAILABLE, "direct");
 }
 
-/* The end of the parent's claim resets it, and its virtual functions with it. */
+/* The end of the parent's claim resets it and its virtual functions. */
 static void test_claimed_parent(void **state) {
     PlanMember member = {.group = 5, .disposition = DISPOSITION_CLAIM};
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
@@ -490,9 +489,9 @@ static void test_backends(void **state) {
     static const struct {
         bool iommufd, cdev, container;
         const char *rule, *device;
-        Backend wanted, chosen; /* chosen invalid: refused */
+        Backend wanted, chosen; /* chosen is invalid if refused */
         bool compat;            /* the container is an iommufd */
-        const char *other;      /* that the remedy names */
+        const char *other;      /* the one that the remedy names */
     } cases[] = {
             {true, true, true, RULE(), NIC, _BACKEND_INVALID, BACKEND_IOMMUFD},
             {true, true, true, RULE(), NIC, BACKEND_GROUP, BACKEND_GROUP},
@@ -502,9 +501,9 @@ static void test_backends(void **state) {
             {true, true, true, RULE(",\"backend\":\"group\""), NIC, _BACKEND_INVALID, BACKEND_GROUP},
             {false, false, true, RULE(",\"backend\":[\"iommufd\"]"), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
             {false, false, false, RULE(), NIC, _BACKEND_INVALID, _BACKEND_INVALID},
-            /* It is on its driver and has its node: what the kernel does elsewhere says nothing. */
+            /* It is on its driver and has its node: the kernel's general support does not matter. */
             {true, false, true, RULE(), PREPARED, _BACKEND_INVALID, BACKEND_IOMMUFD},
-            /* compat: where nothing else is left, or it is asked for. */
+            /* compat is chosen if nothing else is left, or if it is requested. */
             {true, true, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_IOMMUFD, true},
             {true, false, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_COMPAT, true},
             {false, false, false, RULE(), NIC, _BACKEND_INVALID, BACKEND_COMPAT, true},
@@ -561,7 +560,8 @@ static void add_vdpa(World *w, const char *name, const char *driver, int index) 
     assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
 }
 
-/* It has no group, no reset of its own and no count of its users: none of these is missed, or asked for. */
+/* It has no group, no reset of its own and no count of its users. The planner neither requires nor reads
+ * them. */
 static void test_vdpa(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
@@ -591,7 +591,7 @@ static void test_vdpa(void **state) {
     expect(w, VDPA_RULE(), NIC " vdpa:v0", any, VFIOD_ERROR_INVALID_ARGUMENT, "both it and pci:" NIC);
     expect(w, VDPA_RULE(",\"backend\":\"group\""), "vdpa:v0", any, VFIOD_ERROR_BACKEND_UNAVAILABLE,
             "allows no backend");
-    expect(w, RULE(), "vdpa:v0", any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
+    expect(w, RULE(), "vdpa:v0", any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a plain glob means PCI */
 }
 
 #define UUID "83b8f4f2-509f-382f-3c1e-e6bfe0fa1001"
@@ -610,7 +610,7 @@ static void add_mdev(World *w, const char *uuid, const char *driver, int index) 
     assert_true(inventory_update(w->inventory, &s, &d, NULL) >= 0);
 }
 
-/* It is handed out as it is, and nothing of it is looked at: its driver resets it, and nothing counts its
+/* It is handed out unchanged, and none of its facts are read: its driver resets it, and nothing counts its
  * users. */
 static void test_mdev(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -631,7 +631,7 @@ static void test_mdev(void **state) {
     assert_string_equal(p.members[0].target_driver, "mtty");
     expect(w, MDEV_RULE(), UUID, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE, "the kind mdev");
     expect(w, MDEV_RULE(), NIC, any, VFIOD_ERROR_HOST_CRITICAL, UUID); /* its parent */
-    expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a glob alone means PCI */
+    expect(w, RULE(), UUID, any, VFIOD_ERROR_ACCESS_DENIED, NULL);     /* a plain glob means PCI */
 }
 
 #define TEMPLATES                                                                                            \
@@ -666,7 +666,7 @@ static void test_template(void **state) {
     mdev_types_error = 0;
     expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_SUCH_DEVICE, "t-1");
     expect(w, TEMPLATE_RULE, "template:c", any, VFIOD_ERROR_NO_SUCH_DEVICE, "no template");
-    /* Only callers that the policy allows learn whether there is one. */
+    /* Only callers that the policy allows learn whether there is an instance. */
     expect(w, RULE(), "template:a", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
     expect(w, RULE(), "template:c", any, VFIOD_ERROR_ACCESS_DENIED, NULL);
 
@@ -698,7 +698,7 @@ static void test_template(void **state) {
     tags = "";
 }
 
-/* A promised instance is gone for others, although the driver does not know it yet. */
+/* A promised instance is not available to others, although the driver still counts it. */
 static void test_promised_instances(void **state) {
     const Backend any = _BACKEND_INVALID;
     World *w = *state;
@@ -713,14 +713,14 @@ static void test_promised_instances(void **state) {
     expect(w, TEMPLATE_RULE, "template:a", any, _VFIOD_ERROR_INVALID, NULL);
     n_promised = 2;
     expect(w, TEMPLATE_RULE, "template:a", any, VFIOD_ERROR_NO_INSTANCE, "uid 8 and others");
-    add_type(PREPARED, "t-1", "", 3); /* of another parent there is one more */
+    add_type(PREPARED, "t-1", "", 3); /* another parent has one more */
     expect(w, TEMPLATE_RULE, "template:a", any, _VFIOD_ERROR_INVALID, NULL);
     n_promised = 0;
     mdev_types_done(&mdev_types);
     tags = "";
 }
 
-/* The device is not there yet, and its driver must not go either. */
+/* The device does not exist yet, but its parent must already keep its driver. */
 static void test_parent_of_a_template(void **state) {
     static Claim holder = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
     PlanMember m = {.disposition = DISPOSITION_CLAIM};
@@ -751,7 +751,7 @@ static void test_parent_of_a_template(void **state) {
     tags = "";
 }
 
-/* A sibling that no driver could take for the time of the claim, whatever a recorded host says. */
+/* During the claim no driver could bind such a sibling, whatever a recorded host says. */
 static void test_a_sibling_without_a_vfio_driver(void **state) {
     DeviceSnapshot s = {.group = 2, .vfio_index = -1, .driver = "mtty"};
     World *w = *state;
@@ -763,7 +763,7 @@ static void test_a_sibling_without_a_vfio_driver(void **state) {
             VFIOD_ERROR_GROUP_NOT_VIABLE, UUID);
 }
 
-/* Its driver answers for it, and for whether it is in use. */
+/* A native vfio driver answers for its device, and for whether the device is in use. */
 static void test_native(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     World *w = *state;
@@ -783,11 +783,11 @@ static void test_native(void **state) {
     assert_string_equal(p.members[0].target_driver, "nvidia");
     assert_false(plan_needs_bind(&p) || plan_needs_reset(&p));
     expect(w, RULE(), "0000:41:00.4", BACKEND_COMPAT, VFIOD_ERROR_BACKEND_UNAVAILABLE, "compat");
-    /* a driver of the family of vfio-pci is none */
+    /* a driver of the family of vfio-pci is not native */
     expect(w, RULE(), PREPARED, _BACKEND_INVALID, VFIOD_ERROR_GROUP_IN_USE, NULL);
 }
 
-/* A driver could take it before the client attaches the group. */
+/* A driver could bind it before the client attaches the group. */
 static void test_a_sibling_without_a_driver(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
@@ -812,13 +812,13 @@ static void test_a_sibling_without_a_driver(void **state) {
     m = plan_find_member(&p, &name);
     assert_non_null(m);
     assert_int_equal(m->disposition, DISPOSITION_NONE_NEEDED);
-    /* somebody has set an override, which decides who may have it */
+    /* somebody has set an override, which decides which driver may bind */
     assert_false(m->kept);
     assert_string_equal(m->original_override, "mine");
 
     plan_done(&p);
     p = PLAN_NULL;
-    w->override = OVERRIDE_PARKED; /* left behind */
+    w->override = OVERRIDE_PARKED; /* left from an earlier claim */
     assert_int_equal(
             plan(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
     m = plan_find_member(&p, &name);
@@ -829,7 +829,7 @@ static void test_a_sibling_without_a_driver(void **state) {
     assert_string_equal(m->original_override, "");
 }
 
-/* Nobody gets a device while its functions are being made, nor one with which it would be moved. */
+/* Nobody gets a device while its functions are being created, nor one whose claim would move it. */
 static void test_changing_functions(void **state) {
     static const char *const changing[] = {EDU_SHARED, NIC_SHARED};
     World *w = *state;
@@ -848,7 +848,7 @@ static void test_changing_functions(void **state) {
     }
 }
 
-/* Nobody can see whether its driver resets it: a rule has to accept that. */
+/* It is unknown whether its driver resets it: a rule has to accept that. */
 static void test_platform(void **state) {
     static const char required[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
                                    "\"what\":{\"device\":\"platform:*\"}}";
@@ -876,12 +876,13 @@ static void test_platform(void **state) {
     plan_done(&p);
     p = PLAN_NULL;
     assert_int_equal(plan(w, driver, name, any, &p, &refusal), _VFIOD_ERROR_INVALID);
-    assert_string_equal(p.members[0].target_driver, "vfio-platform"); /* "driver" is one of the PCI bus */
+    assert_string_equal(p.members[0].target_driver, "vfio-platform"); /* "driver" is for PCI only */
     assert_string_equal(p.members[0].module, "");
-    expect(w, RULE(), name, any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a glob alone means PCI */
+    expect(w, RULE(), name, any, VFIOD_ERROR_ACCESS_DENIED, NULL); /* a plain glob means PCI */
 }
 
-/* None of these can be handed out, whatever the rule allows. A caller without a rule does not learn that. */
+/* None of these kinds can be handed out, whatever the rule allows. A caller without a rule does not learn
+ * that. */
 static void test_kinds_that_are_only_shown(void **state) {
     static const char *const names[] = {"ap:00.0001", "ccw:0.0.1234", "fsl-mc:dpni.3", "cdx:cdx-00:00"};
     static const char rule[] =
@@ -930,7 +931,7 @@ static void test_plan_of_a_shared_group(void **state) {
     assert_int_equal(p.n_groups, 1);
     assert_int_equal(p.members[0].disposition, DISPOSITION_CLAIM);
     assert_true(p.members[0].bind);
-    assert_false(p.members[0].reset); /* it knows none, and the rule accepts that */
+    assert_false(p.members[0].reset); /* it has no reset, and the rule accepts that */
     assert_int_equal(p.members[1].disposition, DISPOSITION_NONE_NEEDED); /* the bridge */
     assert_false(p.members[1].bind);
     assert_int_equal(p.members[2].disposition, DISPOSITION_PARK);
@@ -952,7 +953,7 @@ static void add_devices(World *w, const DeviceSnapshot *like, uint8_t bus, unsig
     }
 }
 
-/* A switch without ACS puts all of its ports into one group, and nothing is done with them. */
+/* A switch without ACS puts all of its ports into one group. The ports need no action. */
 static void test_idle_ports_are_not_counted(void **state) {
     static const DeviceSnapshot port = {
             .class_code = 0x060400, .group = 4, .driver = "pcieport", .vfio_index = -1};
@@ -961,7 +962,7 @@ static void test_idle_ports_are_not_counted(void **state) {
     _cleanup_(plan_done) Plan p = PLAN_NULL;
     World *w = *state;
 
-    /* Before and after the device and its siblings in the order of names. */
+    /* In the order of names they come before and after the device and its siblings. */
     add_devices(w, &port, 0x01, 32);
     add_devices(w, &port, 0x80, 48);
     add_devices(w, &nic, 0x40, 20);
@@ -974,7 +975,7 @@ static void test_idle_ports_are_not_counted(void **state) {
     assert_string_equal(refusal.remedy, "Choose a device of a smaller IOMMU group.");
 }
 
-/* The claimed virtual function and its physical function in one group. */
+/* The claimed virtual function and its physical function share a group. */
 static void test_descendants_of_a_sibling(void **state) {
     DeviceSnapshot nic = host[4];
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -998,7 +999,7 @@ static void test_descendants_of_a_sibling(void **state) {
     assert_string_equal(refusal.remedy, "Choose a device of another IOMMU group.");
 }
 
-/* It follows from the cause, and not from the name of the error. */
+/* A remedy follows from the cause, and not from the error's name. */
 static void test_remedies(void **state) {
     static const DeviceSnapshot bridge = {
             .class_code = 0x060400, .group = 4, .driver = "shpchp", .vfio_index = -1};
@@ -1043,7 +1044,8 @@ static void test_remedies_of_uses(void **state) {
         assert_non_null(strstr(remedy_of_use(cases[i].use), cases[i].remedy));
 }
 
-/* A group's file opens every member on a vfio driver: a parked sibling is not handed to nobody then. */
+/* A group's file can open every member on a vfio driver, so the caller needs permission for a parked sibling,
+ * too. */
 static void test_group_backend_exposes_siblings(void **state) {
     static const char only_edu[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
                                    "\"reset\":\"optional\",\"siblings\":\"park\"}";
@@ -1062,7 +1064,7 @@ static void test_group_backend_exposes_siblings(void **state) {
     expect(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, _VFIOD_ERROR_INVALID, NULL);
 }
 
-/* What the client can open is reset after it, claimed or not; and only that. */
+/* Every device that the client can open is reset afterwards, claimed or not. No other device is. */
 static void test_exposed_siblings_are_reset(void **state) {
     static const char strict[] = "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"},"
                                  "\"reset\":\"optional\",\"siblings\":\"park\"}," RULE();
@@ -1079,7 +1081,7 @@ static void test_exposed_siblings_are_reset(void **state) {
     assert_int_equal(plan(w, strict, EDU_SHARED, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_false(p.members[2].reset);
 
-    /* One that is on its vfio driver already. */
+    /* A sibling that is on its vfio driver already. */
     edu.group = 5;
     assert_true(inventory_update(w->inventory, &edu, &d, &old_group) >= 0);
     assert_int_equal(
@@ -1092,7 +1094,7 @@ static void test_exposed_siblings_are_reset(void **state) {
     assert_int_equal(plan(w, RULE(OPTIONAL), EDU, BACKEND_IOMMUFD, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_false(p.members[1].reset);
 
-    /* Its own rule wants a reset, and it knows none. */
+    /* Its own rule requires a reset, and it has none. */
     edu_shared.group = 4;
     edu_shared.vfio_index = 3;
     (void) snprintf(edu_shared.driver, sizeof(edu_shared.driver), "vfio-pci");
@@ -1101,7 +1103,7 @@ static void test_exposed_siblings_are_reset(void **state) {
     expect(w, RULE(), NIC, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID, NULL);
 }
 
-/* Claiming both functions of a group leaves nothing to park; a prepared device costs two small reads and no
+/* Claiming both functions of a group leaves nothing to park. A prepared device costs two small reads and no
  * walk. */
 static void test_plan_of_prepared_and_whole_groups(void **state) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -1120,7 +1122,7 @@ static void test_plan_of_prepared_and_whole_groups(void **state) {
     assert_int_equal(w->asked, DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT);
 }
 
-/* The planner reads nothing: it says what it wants, and is asked again. */
+/* The planner reads nothing: it returns the facts that it needs, and is called again. */
 static void test_plan_waits_for_facts(void **state) {
     _cleanup_(policy_freep) Policy *policy =
             compile("{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"numa\":1}}");
@@ -1151,7 +1153,7 @@ static void test_plan_waits_for_facts(void **state) {
                     DEVICE_FACT_EXCLUSIVE_USE | DEVICE_FACT_DESCENDANTS | DEVICE_FACT_DIRECT_REGION |
                     DEVICE_FACT_LINKS | DEVICE_FACT_VARIANT);
 
-    /* Trouble of the system is no fact about the device. */
+    /* An error of the system is not a fact about the device. */
     survey_put(&survey.devices[0], DEVICE_FACT_HOST_CRITICAL | DEVICE_FACT_EXCLUSIVE_USE, &facts, -EMFILE);
     facts.reset_methods = 1U << RESET_METHOD_FLR;
     survey_put(&survey.devices[0],
@@ -1164,7 +1166,7 @@ static void test_plan_waits_for_facts(void **state) {
     assert_non_null(strstr(refusal.reason, strerror(EMFILE)));
 }
 
-/* The codes of the refusal and of its obstacles, in their order. */
+/* Expects the codes of the refusal and of its obstacles, in their order. */
 static void expect_all(World *w, const char *rules, const char *devices, const char *codes) {
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
     _cleanup_(plan_done) Plan p = PLAN_NULL;
@@ -1195,7 +1197,7 @@ static void test_all_obstacles(void **state) {
     expect_all(w, RULE(",\"reason\":\"required\""), EDU_SHARED,
             "ResetUnsupported GroupNotViable ReasonRequired LimitExceeded");
     w->request.memlock = 0;
-    /* A sibling that stands in the way cannot be moved either. */
+    /* A sibling that blocks the claim cannot be moved either. */
     disk.group = 2;
     assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
     expect_all(w, RULE(OPTIONAL), EDU_SHARED, "GroupNotViable HostCritical");
@@ -1203,7 +1205,7 @@ static void test_all_obstacles(void **state) {
     expect_all(w, RULE(), DISK " " EDU,
             "HostCritical HostCritical HostCritical ResetUnsupported GroupNotViable HostCritical");
     w->descendants = NULL;
-    /* What is claimed is not looked at any further; the rule's terms are. */
+    /* A claimed device is not examined further, but the rule's terms are. */
     inventory_find_group(w->inventory, 2)->claim = &other;
     expect_all(w, RULE(",\"reason\":\"required\""), EDU_SHARED " " EDU,
             "DeviceClaimed ResetUnsupported ReasonRequired");
@@ -1251,7 +1253,7 @@ static void test_blockers(void **state) {
     expect_blockers(w, RULE(), EDU_SHARED, "claim 0123456789abcdef: uid 7, held");
 }
 
-/* A prepared device is planned in one go. */
+/* The needs of a prepared device are known at once. */
 static void test_need_is_foreseen(void **state) {
     _cleanup_(policy_freep) Policy *policy = compile(RULE());
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -1284,7 +1286,7 @@ static void test_reason_and_taint(void **state) {
     expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
 
     w->weakness = "vfio_iommu_type1.allow_unsafe_interrupts";
-    expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL); /* nobody minds */
+    expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL); /* nobody requires it */
     w->request.untainted = true;
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "allow_unsafe_interrupts");
     w->request.untainted = false;
@@ -1292,7 +1294,7 @@ static void test_reason_and_taint(void **state) {
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "allow_unsafe_interrupts");
     w->weakness = NULL;
     expect(w, RULE(), EDU, _BACKEND_INVALID, _VFIOD_ERROR_INVALID, NULL);
-    w->weakness_error = -EIO; /* cannot be told is not whole */
+    w->weakness_error = -EIO; /* an unknown state counts as tainted */
     expect(w, RULE(), EDU, _BACKEND_INVALID, VFIOD_ERROR_HOST_TAINTED, "its taints are unknown");
 }
 
@@ -1328,7 +1330,7 @@ static void test_tethers(void **state) {
             "loosen "
             "the policy, the operator can add \"process\" to \"tether\" of the rule.",
             0);
-    /* Whatever the rule says. */
+    /* The rule does not matter. */
     plan_tether(w, TETHER_EXPLICIT, VFIOD_ERROR_ACCESS_DENIED,
             "only root may have a claim with the tether explicit. Request the tether unit. No rule can allow",
             0);
@@ -1339,7 +1341,7 @@ static void test_tethers(void **state) {
             "Request the tether lifeline, process, connection or unit. To loosen the policy, the operator "
             "can add \"explicit\"",
             0);
-    /* What the caller could not have either is no advice. */
+    /* The advice does not suggest what the caller could not have either. */
     terms.tethers = 1U << TETHER_EXPLICIT;
     w->subject.uid = 1000;
     plan_tether(w, TETHER_LIFELINE, VFIOD_ERROR_ACCESS_DENIED, "[rule r (f:1)]. To loosen the policy", 0);
@@ -1381,7 +1383,7 @@ static void test_grants(void **state) {
     plan_grant(w, GRANT_NODE, BACKEND_GROUP, _VFIOD_ERROR_INVALID, "/dev/vfio/vfio and /dev/vfio/");
     plan_grant(w, GRANT_NONE, BACKEND_IOMMUFD, _VFIOD_ERROR_INVALID,
             "nothing is handed out; reserves the devices and binds them to their vfio driver");
-    w->all_obstacles = true; /* of a plan that came to nothing there may be no member */
+    w->all_obstacles = true; /* the plan may have no member if it failed */
     w->terms = NULL;
     plan_grant(w, GRANT_FD, BACKEND_NOIOMMU, VFIOD_ERROR_BACKEND_UNAVAILABLE,
             "does not allow the backend noiommu");
@@ -1447,14 +1449,14 @@ static void test_vfio_driver(void **state) {
     expect_driver(w, "", NIC, "vfio-pci", "",
             "pci:" NIC ": vfio-pci: the more specific of_others is blacklisted in modprobe.d");
 
-    /* What is on a vfio driver stays there: a rule that names another one refuses it. */
+    /* A device on a vfio driver stays there: a rule that names another one refuses it. */
     expect_driver(w, "", PREPARED, "vfio-pci", "", "pci:" PREPARED ": vfio-pci: it is bound to it already");
     expect_driver(w, generic, PREPARED, "vfio-pci", "", "pci:" PREPARED ": vfio-pci: its rule names it");
     expect(w, RULE(",\"driver\":\"mlx5_vfio_pci\""), PREPARED, BACKEND_IOMMUFD,
             VFIOD_ERROR_REQUIREMENT_NOT_MET,
             "its rule names the driver mlx5_vfio_pci, and it is bound to vfio-pci");
 
-    /* A sibling that is parked serves nobody. */
+    /* A parked sibling needs no variant driver. */
     w->variant_blocked = false;
     {
         _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
@@ -1502,7 +1504,7 @@ static void test_reset_in_words(void **state) {
             "also reach pci:" GPU ", which the claim has, too");
 }
 
-/* Another card at a place that the operator knows is refused, and the message says what differs. */
+/* Another card at a known place is refused, and the message shows what differs. */
 static void test_changed(void **state) {
     static const char rule[] = "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},"
                                "\"what\":{\"tag\":\"card\"}}";
@@ -1544,7 +1546,7 @@ static void test_memlock(void **state) {
     assert_int_equal(plan(w, RULE(), EDU, _BACKEND_INVALID, &p, &refusal), _VFIOD_ERROR_INVALID);
     assert_int_equal(p.memlock, UINT64_C(2) << 30);
 
-    /* Two rules: the smaller one. */
+    /* Of two rules the smaller limit counts. */
     expect(w,
             "{\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}}," RULE(
                     ",\"reset\":\"optional\""),
@@ -1556,7 +1558,7 @@ static void test_limits(void **state) {
     const struct {
         RuleLimits limits;
         RuleUsage usage;
-        const char *says; /* NULL: fits */
+        const char *says; /* NULL: it fits */
     } cases[] = {
             {{.claims = 2}, {.claims = 1}, NULL},
             {{.claims = 2}, {.claims = 2}, "\"claims\" is 2: 2 in use, and"},
@@ -1605,7 +1607,7 @@ static void test_charges(void **state) {
     assert_int_equal(p.n_charges, 1);
     assert_int_equal(p.charges[0].devices, 2);
 
-    /* What a sibling's rule lets the client open counts as well. */
+    /* A sibling that the client can open counts by its own rule as well. */
     assert_int_equal(
             plan(w, RULE(OPTIONAL ",\"siblings\":\"park\""), EDU_SHARED, BACKEND_GROUP, &p, &refusal),
             _VFIOD_ERROR_INVALID);
@@ -1628,7 +1630,7 @@ static void test_ask_and_host_critical(void **state) {
             plan(w, "{\"effect\":\"ask\",\"who\":{},\"what\":{}}", NIC, _BACKEND_INVALID, &p, &refusal),
             _VFIOD_ERROR_INVALID);
     assert_true(p.ask);
-    /* Whether the subject is in that unit is unknown, so the rule that allows is the one to ask about. */
+    /* Whether the subject is in that unit is unknown, so authentication is for the rule that allows. */
     assert_int_equal(plan(w, "{\"effect\":\"ask\",\"who\":{\"unit\":\"a.service\"},\"what\":{}}," RULE(), NIC,
                              _BACKEND_INVALID, &p, &refusal),
             _VFIOD_ERROR_INVALID);
@@ -1648,7 +1650,7 @@ static void test_ask_and_host_critical(void **state) {
             "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}},"
             "{\"name\":\"other\",\"effect\":\"allow\",\"who\":{},\"what\":{},\"reset\":\"optional\"}",
             EDU_SHARED, BACKEND_GROUP, VFIOD_ERROR_HOST_CRITICAL, "/srv");
-    /* Of two rules in a group the stricter. */
+    /* Of two rules in a group the stricter one counts. */
     expect(w,
             "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"id\":\"1234:11e8\"}},"
             "{\"name\":\"other\",\"effect\":\"allow\",\"who\":{},\"what\":{},\"reset\":\"optional\","
@@ -1689,7 +1691,8 @@ static void test_noiommu(void **state) {
     expect(w, RULE(), NO_IOMMU, BACKEND_NOIOMMU, VFIOD_ERROR_NOIOMMU_DISABLED, "locked down");
     kernel.lockdown = false;
 
-    /* Only by name, only without an IOMMU, only alone, and never on a host that must be untainted. */
+    /* A device without an IOMMU must be named, is claimed alone, and never on a host that must be
+     * untainted. */
     assert_int_equal(plan(w, RULE(), NO_IOMMU, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_NO_IOMMU_GROUP);
     assert_non_null(strstr(refusal.remedy, "noiommu"));
     refusal_done(&refusal);
@@ -1765,7 +1768,7 @@ static void test_a_record_of_a_sibling_without_a_driver(void **state) {
                     .group = inventory_find_group(w->inventory, 2)});
     assert_non_null(m);
     n = c.plan.n_members;
-    /* another one at its place */
+    /* another device at its place */
     assert_ptr_equal(plan_add_late_sibling(&c.plan,
                              &(Device){.name = d->name,
                                      .vendor = d->vendor,
@@ -1791,7 +1794,7 @@ static void test_a_record_of_a_sibling_without_a_driver(void **state) {
     }
 }
 
-/* What is kept for each claim; the common one has one device and one rule. */
+/* The memory of each claim. A typical claim has one device and one rule. */
 static void test_size_of_a_claim(void **state) {
     _cleanup_(claim_done) Claim c = CLAIM_NULL;
 
@@ -1829,7 +1832,7 @@ static void test_record_round_trip(void **state) {
     assert_false(back.plan.members[0].unchecked);
     assert_true(back.plan.members[0].restore_d3cold && !back.plan.members[1].restore_d3cold);
     assert_true(back.plan.hold.d3cold);
-    assert_non_null(strstr(text, "\"version\":2")); /* an older vfiod takes it over */
+    assert_non_null(strstr(text, "\"version\":2")); /* an older vfiod accepts it */
     back.resume = RESUME_CHECKING;
     assert_int_equal(claim_resume_state(&back), RESUME_CHECKING);
     assert_string_equal(back.plan.members[1].original_override, "mine");
@@ -1850,7 +1853,7 @@ static void test_record_round_trip(void **state) {
     assert_int_equal(claim_from_record(text, strlen(text), "other boot", &back, NULL), -ESTALE);
 }
 
-/* Before it is made it has no group. */
+/* Before the device is created it has no group. */
 static void test_record_of_a_made_device(void **state) {
     static const struct {
         const char *from, *to;
@@ -1858,7 +1861,7 @@ static void test_record_of_a_made_device(void **state) {
             {"\"name\":\"mdev:" UUID, "\"name\":\"pci:0000:04:00.0"},
             {"\"parent\":\"mtty", "\"parent\":\"../mtty"}, {"\"parent\":\"mtty\"", "\"parent\":\"\""},
             {"\"mediatedType\":\"mtty-2", "\"mediatedType\":\"mtty/2"},
-            {"\"mediatedType\":\"mtty-2\"", "\"mediatedType\":\"\""}, /* then it has no group either */
+            {"\"mediatedType\":\"mtty-2\"", "\"mediatedType\":\"\""}, /* then it needs a group */
     };
     _cleanup_(claim_done) Claim c = CLAIM_NULL, back = CLAIM_NULL;
     _cleanup_free_ char *text = NULL;
@@ -1879,7 +1882,7 @@ static void test_record_of_a_made_device(void **state) {
     assert_non_null(text);
     assert_int_equal(claim_from_record(text, strlen(text), "boot", &back, NULL), 0);
     assert_memory_equal(&back.plan.members[0].made, &m->made, sizeof(m->made));
-    assert_non_null(strstr(text, "\"version\":3")); /* an older vfiod would leave the device behind */
+    assert_non_null(strstr(text, "\"version\":3")); /* an older vfiod would not remove the device */
     assert_true(plan_member_is_changed(&back.plan.members[0]));
     for (size_t i = 0; i < ELEMENTSOF(edits); i++) {
         const char *at = strstr(text, edits[i].from);
@@ -1892,7 +1895,7 @@ static void test_record_of_a_made_device(void **state) {
     }
 }
 
-/* A reservation has no UUID yet; whatever else is of a template has one. */
+/* A reservation has no UUID yet. Every other device of a template has one. */
 static void test_record_of_a_reserved_template(void **state) {
     static const struct {
         const char *from, *to;
@@ -1932,7 +1935,7 @@ static void test_record_of_a_reserved_template(void **state) {
     }
 }
 
-/* A record cut anywhere, or with any one value of a wrong kind, is refused whole. */
+/* A record that is cut anywhere, or has one value of a wrong kind, is refused as a whole. */
 static void test_record_damage(void **state) {
     static const struct {
         const char *from, *to;
@@ -1987,7 +1990,7 @@ static void test_record_damage(void **state) {
     }
 }
 
-/* A quarantine keeps the devices that are bad, parked ones too, and their groups. */
+/* A quarantine keeps the bad devices, parked ones included, and their groups. */
 static void test_keep_bad(void **state) {
     _cleanup_(plan_done) Plan p = PLAN_NULL;
     const Disposition dispositions[] = {

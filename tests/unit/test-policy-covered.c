@@ -14,7 +14,7 @@ static int resolve(
     return -ENOENT;
 }
 
-/* Takes ' for ", so that the tables below can be read. */
+/* Reads ' as ", to keep the tables below readable. */
 static PolicyParser *parse(const char *a, const char *b) {
     PolicyParser *p = policy_parser_new(resolve, NULL);
     _cleanup_free_ char *text = NULL;
@@ -39,7 +39,7 @@ static PolicyParser *parse(const char *a, const char *b) {
 typedef enum Coverage {
     SEEN,
     DEAD,
-    NEARLY, /* only what is not known gets to it */
+    NEARLY, /* only requests with unknown facts reach it */
 } Coverage;
 
 static const char *const words[] = {
@@ -65,7 +65,7 @@ static void expect(const char *a, const char *b, Coverage expected) {
 
 #define RULE(effect, who, what) "'effect':'" effect "','who':{" who "},'what':{" what "}"
 
-/* Of the same effect: does the first list cover the second? */
+/* With the same effect, does the first list cover the second? */
 static const struct {
     const char *who, *what, *other_who, *other_what;
     bool covers;
@@ -184,7 +184,7 @@ static void test_until(void **state) {
     }
 }
 
-/* A deny rule matches what is not known, an allow rule does not. */
+/* A deny rule matches unknown facts, but an allow rule does not. */
 static void test_effects(void **state) {
     expect(RULE("allow", "", ""), RULE("allow", "'user':1", ""), DEAD);
     expect(RULE("allow", "", ""), RULE("ask", "'user':1", ""), DEAD);
@@ -195,7 +195,7 @@ static void test_effects(void **state) {
     expect(RULE("ask", "", ""), RULE("deny", "'user':1", ""), NEARLY);
 }
 
-/* Allow and ask rules without scopes are not about callers that have one. */
+/* Allow and ask rules without scopes do not match callers that have one. */
 static void test_scopes(void **state) {
     static const char open[] = "'effect':'allow','who':{},'what':{}},"
                                "{'name':'scoped','effect':'allow','who':{'scope':'ci','user':2},'what':{}";
@@ -206,12 +206,12 @@ static void test_scopes(void **state) {
     expect(RULE("deny", "", ""), RULE("allow", "'scope':'ci'", ""), DEAD);
     expect(RULE("deny", "", ""), RULE("deny", "'scope':'ci'", ""), DEAD);
     expect(RULE("allow", "'scope':'ci'", ""), RULE("deny", "'scope':'ci'", ""), NEARLY);
-    /* Without the second rule, all that this one stops would be denied anyway. */
+    /* Without the second rule, everything that this one stops would be denied anyway. */
     expect(open, RULE("deny", "'user':1", ""), SEEN);
     expect(open, RULE("allow", "'user':1", ""), DEAD);
 }
 
-/* Allow and ask rules that name no kind are not about other kinds than PCI, deny rules are. */
+/* Allow and ask rules that name no kind match PCI only. Deny rules match every kind. */
 static void test_kinds(void **state) {
     static const char open[] = "'effect':'allow','who':{},'what':{}},"
                                "{'name':'other','effect':'allow','who':{'user':2},'what':{'bus':'vdpa'}";
@@ -223,12 +223,12 @@ static void test_kinds(void **state) {
     expect(RULE("allow", "", "'bus':['pci','vdpa']"), RULE("allow", "", "'bus':'vdpa'"), DEAD);
     expect(RULE("deny", "", ""), RULE("allow", "", "'bus':'vdpa'"), DEAD);
     expect(RULE("deny", "", ""), RULE("allow", "", "'device':'mdev:*'"), DEAD);
-    /* Without the second rule, all that this one stops would be denied anyway. */
+    /* Without the second rule, everything that this one stops would be denied anyway. */
     expect(open, RULE("deny", "'user':1", ""), SEEN);
     expect(open, RULE("allow", "'user':1", ""), DEAD);
 }
 
-/* A tag that has changed denies: it must not be said that the rule does nothing. */
+/* A changed tag denies, so there must be no warning that the rule has no effect. */
 static void test_tags(void **state) {
     expect(RULE("allow", "'user':1", ""), RULE("allow", "'user':1", "'tag':'t'"), SEEN);
     expect(RULE("deny", "'user':1", ""), RULE("allow", "'user':1", "'tag':'t'"), DEAD);
@@ -248,7 +248,7 @@ static void test_long_policy(void **state) {
         bool told = false;
 
         strbuf_addf(&a, RULE("deny", "%s", "%s"), lists[i].who, lists[i].what);
-        /* others that share features with it, and cover nothing */
+        /* other rules that share features with it, but cover nothing */
         for (unsigned k = 0; k < 20; k++)
             strbuf_addf(&a,
                     "},{'effect':'deny','who':{'user':[1,%u],'unit':'no-%u.scope'},'what':{'property':{'P%u':"
@@ -264,7 +264,7 @@ static void test_long_policy(void **state) {
     }
 }
 
-/* Of many tags and rules, the first warnings and a count. */
+/* Of many tags and rules, there are the first warnings and a count. */
 static void test_bounded(void **state) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
     _cleanup_(policy_freep) Policy *policy = NULL;
@@ -341,7 +341,7 @@ static void test_rules_that_allow_nothing(void **state) {
     }
 }
 
-/* What is allowed, but hardly meant. */
+/* Rules that are valid, but hardly intended. */
 static void test_mixed_up_names(void **state) {
     static const struct {
         const char *what, *warning;
@@ -370,7 +370,7 @@ static void test_mixed_up_names(void **state) {
     }
 }
 
-/* What is above is told in time: none of these is an error. */
+/* Units with such names can exist, so there is no warning. */
 static void test_possible_units(void **state) {
     static const char *const globs[] = {"[ab]", "crio.service", "vm-*", "*.scope", "vm-?", "*ice", "*",
             "user@1000.service", "machine-qemu\\\\x2d1\\\\x2dvm.scope", "run-[!a]*.mount"};
@@ -385,7 +385,7 @@ static void test_possible_units(void **state) {
     }
 }
 
-/* The clock is only known to some. */
+/* Whether a rule has expired is checked only if the time is known. */
 static void test_past(void **state) {
     static const char text[] = "{\"rules\":[{\"effect\":\"deny\",\"who\":{},\"what\":{},\n"
                                "\"until\":\"1970-01-01T00:00:01Z\"}]}";
@@ -405,7 +405,7 @@ static void test_past(void **state) {
     }
 }
 
-/* Rules that no filter tells apart are compared each with each, which must end in time, and says so. */
+/* Rules that no filter separates are compared pairwise. That must be bounded, and the bound is reported. */
 static void test_many(void **state) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
     _cleanup_(policy_freep) Policy *policy = NULL;
@@ -423,7 +423,7 @@ static void test_many(void **state) {
     assert_int_equal(policy_parser_n_warnings(p), 1);
     assert_non_null(strstr(policy_parser_warning(p, 0), "were not looked for from here on"));
     print_message("# %.3f s\n", (double) (clock() - begin) / CLOCKS_PER_SEC);
-    /* a second is meant; sanitizers take their time */
+    /* one second is intended, but sanitizers are slow */
     assert_true(clock() - begin < 20 * CLOCKS_PER_SEC);
 }
 

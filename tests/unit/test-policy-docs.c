@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the documentation tells operators to write must load: the installed examples, together, and every
- * policy in the manual page and in the README. And the manual page names every key that there is. */
+/* The policies in the documentation must load: the installed examples together, and every policy in the
+ * manual page and in the README. The manual page must name every key. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -16,7 +16,7 @@
 #include "policy/parse.h"
 #include "core/snapshot.h"
 
-/* Everybody exists and is somebody else: two names with one id would make rules cover each other. */
+/* Every account exists and has its own id: two names with one id would make rules cover each other. */
 static int resolve(_unused_ void *userdata, _unused_ bool is_group, const char *name, uint32_t *ret) {
     uint32_t id = 1000;
 
@@ -82,7 +82,7 @@ static char *read_example(const char *name) {
     return read_source(path);
 }
 
-/* Each alone, too: people copy one. */
+/* Each must also load alone, because users copy one. */
 static void test_each_example(void **state) {
     static const struct {
         const char *name;
@@ -106,7 +106,7 @@ static void test_each_example(void **state) {
     }
 }
 
-/* Literal blocks stand between lines of three backticks, the first of which may have more; those that begin
+/* Literal blocks are between lines of three backticks; the first line may have more text. Blocks that begin
  * with '{' are policies. */
 static void expect_policies(const char *path, size_t min_policies, size_t min_rules) {
     _cleanup_free_ char *text = read_source(path);
@@ -139,7 +139,7 @@ static void test_manual(void **state) {
     expect_policies(SOURCE_ROOT "/README.md", 2, 5);
 }
 
-/* The example of a recorded host is one. */
+/* The example of a recorded host is not a policy. */
 static void test_manual_of_snapshots(void **state) {
     _cleanup_free_ char *text = read_source(SOURCE_ROOT "/man/vfiod-snapshot.5.scd"), *problem = NULL;
     _cleanup_(host_snapshot_freep) HostSnapshot *s = NULL;
@@ -154,7 +154,7 @@ static void test_manual_of_snapshots(void **state) {
     assert_int_equal(inventory_n_devices(host_snapshot_inventory(s)), 1);
 }
 
-/* The parser itself lists the keys when one is unknown. */
+/* If a key is unknown, the parser's message lists the known ones. */
 static void expect_keys_in_manual(const char *policy, const char *manual) {
     _cleanup_(policy_parser_freep) PolicyParser *p = policy_parser_new(resolve, NULL);
     _cleanup_free_ char *message = NULL;
@@ -173,7 +173,7 @@ static void expect_keys_in_manual(const char *policy, const char *manual) {
         if (*key == '\0')
             continue;
         key[strlen(key) - 1] = '\0';
-        /* In the left column, or below a key that is an object. */
+        /* It is in the left column, or below a key that is an object. */
         entry = format_string("\n*%s*", key + 1);
         nested = format_string("\n\t*%s*\n", key + 1);
         if (!strstr(manual, entry) && !strstr(manual, nested))

@@ -14,7 +14,7 @@
 #include "policy/rule.h"
 #include "host/policy-files.h"
 
-/* Three directories under a temporary one; `missing` is never made. */
+/* Three directories under a temporary one. `missing` is never created. */
 typedef struct Tree {
     char root[32];
     char etc[48], run[48], lib[48], missing[48];
@@ -71,7 +71,7 @@ static void put(const char *directory, const char *name, const char *text) {
     assert_int_equal(write_file_atomic_at(fd, name, text, strlen(text), 0644), 0);
 }
 
-/* A file with one rule of this name. */
+/* Writes a file with one rule of this name. */
 static void put_rule(const char *directory, const char *name, const char *rule) {
     _cleanup_free_ char *text =
             format_string("{\"rules\":[{\"name\":\"%s\",\"effect\":\"deny\",\"who\":{},\"what\":{}}]}", rule);
@@ -96,7 +96,7 @@ static PolicySource source_of(const Tree *t) {
     return (PolicySource){.directories = t->directories, .credentials = t->credentials};
 }
 
-/* names: of the rules in force, with a space in between. */
+/* names: the names of the rules in force, separated by spaces. */
 static void expect_rules(const Tree *t, size_t n_files, const char *names) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
     const PolicySource source = source_of(t);
@@ -112,7 +112,7 @@ static void expect_rules(const Tree *t, size_t n_files, const char *names) {
     assert_int_equal(load.n_files, n_files);
 }
 
-/* error: what follows the root's path in the only error. */
+/* error: the text after the root's path in the only error. */
 static void expect_error(const Tree *t, const char *error) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
     const PolicySource source = source_of(t);
@@ -167,7 +167,7 @@ static void test_hiding(void **state) {
     expect_rules(t, 1, "runtime");
     put_rule(t->etc, "50-a.json", "operator");
     expect_rules(t, 1, "operator");
-    /* what is hidden is not even looked at */
+    /* a hidden file is not even read */
     put(t->lib, "50-a.json", "broken");
     expect_rules(t, 1, "operator");
 }
@@ -181,7 +181,7 @@ static void test_masking(void **state) {
     expect_rules(t, 1, "other");
 }
 
-/* Elsewhere an empty file masks too; here it would be a way to lose a deny rule to a full disk. */
+/* In other software an empty file masks, too. Here a full disk could then remove a deny rule. */
 static void test_empty_file(void **state) {
     Tree *t = *state;
 
@@ -207,7 +207,7 @@ static void test_dangling_symlink(void **state) {
     expect_error(t, "/etc/50-a.json: error: cannot open: No such file or directory");
 }
 
-/* Whatever it leads to is not mounted, perhaps: its deny rules must not be missing unseen. */
+/* Its target may not be mounted. Its deny rules must not be ignored without an error. */
 static void test_dangling_directory(void **state) {
     Tree *t = *state;
 
@@ -225,7 +225,7 @@ static void test_not_regular(void **state) {
     assert_int_equal(mkdir(path, 0755), 0);
     expect_error(t, "/etc/50-a.json: error: not a regular file");
     assert_int_equal(rmdir(path), 0);
-    /* nobody waits for a writer */
+    /* the loader does not wait for a writer */
     assert_int_equal(mkfifo(path, 0644), 0);
     expect_error(t, "/etc/50-a.json: error: not a regular file");
     assert_int_equal(unlink(path), 0);
@@ -269,7 +269,8 @@ static void test_not_a_directory(void **state) {
     expect_error(t, "/run: error: cannot open the directory: Not a directory");
 }
 
-/* Only root can give a file away, and root can read everything: one of these runs, whoever runs the test. */
+/* Only root can change a file's owner, and root can read everything. So one of these checks runs for each
+ * user. */
 static void test_owner_or_access(void **state) {
     Tree *t = *state;
     _cleanup_free_ char *path = path_of(t->etc, "50-a.json");
@@ -290,7 +291,7 @@ static void test_owner_or_access(void **state) {
     }
 }
 
-/* The good files of a broken set are not in force. */
+/* If one file is broken, the good files are not in force either. */
 static void test_errors_of_several_files(void **state) {
     Tree *t = *state;
     _cleanup_(policy_load_done) PolicyLoad load = {};
@@ -350,7 +351,7 @@ static void test_number_of_files(void **state) {
     expect_error(t, "/lib: error: too many policy files");
 }
 
-/* Names of this machine's own accounts. */
+/* Names of the host's own accounts. */
 static void test_names(void **state) {
     Tree *t = *state;
     _cleanup_(policy_load_done) PolicyLoad load = {};
@@ -409,8 +410,8 @@ static int resolve_to_seven(
     return streq(name, "seven") ? 0 : -ENOENT;
 }
 
-/* Files and directories in the order in which they are named; nobody's name hides another's, and whoever
- * tries a policy out owns it. */
+/* Files and directories are read in the given order. No name hides another, and the files may belong to the
+ * user that tests a policy. */
 static void test_named(void **state) {
     Tree *t = *state;
     _cleanup_(policy_load_done) PolicyLoad load = {}, missing = {};
@@ -451,8 +452,8 @@ static void expect_with_stand_in(const Tree *t, PolicyStandIn stand_in, const ch
         assert_non_null(strstr(load.errors[0], error));
 }
 
-/* A file that is to be installed: in the place of what is there, in a directory that is not, and hidden by an
- * earlier one as any other. Its own file is not looked at. */
+/* A file to be installed replaces a present one, may be in a directory that does not exist, and is hidden by
+ * an earlier one like any other. The present file is not read. */
 static void test_stand_in(void **state) {
     Tree *t = *state;
 
@@ -475,7 +476,7 @@ static void test_stand_in(void **state) {
             "overridden b.json by ? 0\nread a.json 12\nread b.json 13\n", NULL);
 }
 
-/* They come with the set, and time is that of this host where nobody says another. */
+/* Warnings are part of the loaded set. Without an explicit time, the time of the host counts. */
 static void test_warnings(void **state) {
     Tree *t = *state;
     _cleanup_(policy_load_done) PolicyLoad now = {}, then = {};
@@ -498,7 +499,7 @@ static void test_warnings(void **state) {
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
-/* The credential "vfiod.policy.NAME" is the file NAME.json, and what else is in the directory is others'. */
+/* The credential "vfiod.policy.NAME" is the file NAME.json. Other files in the directory are ignored. */
 static void test_credentials(void **state) {
     Tree *t = *state;
 
@@ -539,7 +540,7 @@ static void test_bad_credentials(void **state) {
     expect_error(t, "/run/vfiod.policy.a: error: the file must belong to root and be writable only by root");
 }
 
-/* Which one is seen first is chance. */
+/* Which one is seen first is not defined. */
 static void test_two_credentials_for_one_file(void **state) {
     _cleanup_(policy_load_done) PolicyLoad load = {};
     Tree *t = *state;
@@ -555,7 +556,7 @@ static void test_two_credentials_for_one_file(void **state) {
     assert_non_null(strstr(load.errors[0], "it stands for the same file as vfiod.policy.a"));
 }
 
-/* Elsewhere such a name means nothing. */
+/* In other directories such a name has no meaning. */
 static void test_a_credential_in_another_directory(void **state) {
     Tree *t = *state;
 

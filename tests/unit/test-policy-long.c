@@ -9,8 +9,8 @@
 #include "base/str.h"
 #include "policy/parse.h"
 
-/* Decisions of long policies are compared with those of a slow evaluator in test-policy-property.c. Here: is
- * a rule found that covers another, far away in a long policy? */
+/* test-policy-property.c compares the decisions of long policies with those of a slow evaluator. These tests
+ * check that the parser finds a covering rule far away in a long policy. */
 
 static int resolve(
         _unused_ void *userdata, _unused_ bool is_group, _unused_ const char *name, _unused_ uint32_t *ret) {
@@ -67,7 +67,7 @@ static void test_covered(_unused_ void **state) {
     static const struct {
         const char *who, *what;             /* of the rule that covers */
         const char *other_who, *other_what; /* of many in between */
-        const char *last_who, *last_what;   /* of the one that is covered */
+        const char *last_who, *last_what;   /* of the covered rule */
     } cases[] = {
             {"'user': [7, 8]", "", "'user': 1#", "", "'user': 8", "'class': '02'"},
             {"'group': 7", "", "'group': 1#", "", "'group': 7", ""},

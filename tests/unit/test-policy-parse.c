@@ -48,7 +48,7 @@ static PolicyParser *new_parser(void) {
 }
 
 static void add(PolicyParser *p, const char *file, const char *text) {
-    /* A copy of the exact size, so that a sanitizer sees a read behind the end. */
+    /* A copy of the exact size, so that a sanitizer detects a read beyond the end. */
     size_t size = strlen(text);
     char *copy = malloc(size ?: 1);
 
@@ -63,7 +63,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
     size_t n = 0;
     int r;
 
-    /* some are only found when all files are there */
+    /* some errors are found only when all files are known */
     r = policy_parser_finish(p, &none);
     for (; errors[n]; n++) {
         if (n >= policy_parser_n_errors(p))
@@ -79,7 +79,7 @@ static void expect_errors(PolicyParser *p, const char *text, const char *const *
     policy_free(none);
 }
 
-/* A rule in which only the member under test is wrong; it stands at 2:1, its rule at 1:11. */
+/* A rule in which only the member under test is wrong. It is at 2:1, its rule at 1:11. */
 #define ALLOW(member) "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{}\n" member "}]}"
 #define WHO(member) "{\"rules\":[{\"effect\":\"allow\",\"what\":{},\"who\":{\n" member "}}]}"
 #define WHAT(member) "{\"rules\":[{\"effect\":\"allow\",\"who\":{},\"what\":{\n" member "}}]}"
@@ -632,7 +632,7 @@ static void test_bad_ids(void **state) {
     }
 }
 
-/* All errors of all files are there, in the order of the files; a file that is not JSON ends at once. */
+/* All errors of all files are reported, in the order of the files. A file that is not JSON has only one. */
 static void test_several_files(void **state) {
     static const char *const errors[] = {
             "/etc/vfiod/policy.d/50-edu.json:7:5: error: unknown key \"efect\" in a rule, did you mean "
@@ -680,7 +680,7 @@ static void test_duplicate_names(void **state) {
     expect_errors(p, "duplicate names", errors);
 }
 
-/* A flood of errors is counted, not kept. */
+/* Many errors are counted, but not all are kept. */
 static void test_many_errors(void **state) {
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
     _cleanup_strbuf_ StrBuf b = {};
@@ -831,7 +831,7 @@ static void test_tags(void **state) {
     assert_string_equal(policy->tags[1]->entries[0].path, "10000:e0:06.0");
 }
 
-/* A rule may stand before its tag, and in another file. */
+/* A rule may come before its tag, and may be in another file. */
 static void test_cross_file_errors(void **state) {
     static const char *const errors[] = {
             "b:2:1: error: tag \"nic\" already exists at a:3:1",
@@ -943,7 +943,7 @@ static void test_wanted(void **state) {
     assert_int_equal(rule_predicates(r + 1, &q), 1U << PREDICATE_WHO_USER | 1U << PREDICATE_WHO_SCOPE);
 }
 
-/* A key that the parser takes and no predicate asks for would be a rule that says less than it reads. */
+/* If no predicate checked a key that the parser accepts, the rule would match more than it says. */
 static void expect_predicates(const char *text, const char *prefix, size_t n_expected) {
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
     _cleanup_free_ char *message = NULL;
@@ -975,7 +975,7 @@ static void test_every_key_is_a_predicate(void **state) {
     expect_predicates(WHAT("\"isolation\":{\"zzzzzzzzzz\":0}"), "what.isolation", 4);
 }
 
-/* The name under which claims are counted does not depend on where the rule stands in its file by lines. */
+/* The name under which claims are counted does not depend on the rule's line number. */
 static void test_rule_keys(void **state) {
     _cleanup_(policy_freep) Policy *policy =
             parse("{\"rules\":[\n\n{\"name\":\"a\",\"effect\":\"deny\",\"who\":{},\"what\":{}},\n"
@@ -987,7 +987,7 @@ static void test_rule_keys(void **state) {
     assert_int_equal(rule_line(policy->rules), 3);
 }
 
-/* A list of one is the same as the value alone. */
+/* A list of one value is equal to the value alone. */
 static void test_list_or_value(void **state) {
     _cleanup_(policy_freep) Policy *list = parse(WHO("\"user\":[\"alice\"]")),
                                    *value = parse(WHO("\"user\":\"alice\""));
@@ -997,7 +997,7 @@ static void test_list_or_value(void **state) {
     assert_int_equal(list->rules->uids[0], value->rules->uids[0]);
 }
 
-/* A name is asked for once, and a user is not a group. */
+/* Each name is looked up once, and a user is not a group. */
 static void test_lookups(void **state) {
     _cleanup_(policy_parser_freep) PolicyParser *p = new_parser();
     _cleanup_(policy_freep) Policy *policy = NULL;
@@ -1005,7 +1005,7 @@ static void test_lookups(void **state) {
     n_lookups = 0;
     add(p, "a", WHO("\"user\":[\"alice\",\"bob\"],\"group\":\"alice\""));
     add(p, "b", WHO("\"user\":[\"bob\",\"1000\",1001],\"group\":[\"alice\",\"edu\"]"));
-    /* Nobody is asked while files are read. */
+    /* No name is looked up while files are read. */
     assert_int_equal(n_lookups, 0);
     assert_int_equal(policy_parser_finish(p, &policy), 0);
     assert_int_equal(n_lookups, 5);
@@ -1028,7 +1028,7 @@ static void expect_warnings(const char *text, const char *const *warnings, size_
         assert_string_equal(policy_parser_warning(p, i), warnings[i]);
 }
 
-/* One account that is gone does not take the policy away. */
+/* One deleted account does not disable the policy. */
 static void test_unknown_accounts(void **state) {
     expect_warnings(WHO("\"user\":[\"edu\",\"alice\"],\"group\":\"bob\""),
             (const char *const[]){"f:2:9: warning: unknown user \"edu\": it matches nobody until it is known",
@@ -1044,7 +1044,7 @@ static void test_unknown_accounts(void **state) {
             1);
 }
 
-/* A name wins over the number that it looks like, and somebody is told. */
+/* A name takes precedence over the number that it looks like, with a warning. */
 static void test_names_of_digits(void **state) {
     _cleanup_(policy_freep) Policy *policy = parse(WHO("\"user\":[\"20231234\",\"1000\",20231234]"));
 
@@ -1056,7 +1056,7 @@ static void test_names_of_digits(void **state) {
             (const char *const[]){"f:2:8: warning: \"20231234\" is taken for the name of the user with uid "
                                   "50123; write a uid without quotes"},
             1);
-    /* A directory that is down does not make a number of it. */
+    /* If the directory is down, a name does not become a number. */
     expect_warnings(WHO("\"group\":\"777\""),
             (const char *const[]){"f:2:9: warning: cannot look up the group \"777\": Input/output error; it "
                                   "matches nobody until it is known"},
@@ -1109,7 +1109,7 @@ static void test_late_directory(void **state) {
         assert_int_equal(policy_parser_finish(p, &policy), 0);
         assert_int_equal(count_unknown(policy), 2);
         assert_int_equal(decide(policy, 7), of_rule);
-        /* Of a deny rule anybody may be meant, of the others nobody. */
+        /* An unknown account matches anybody in a deny rule, and nobody in other rules. */
         assert_int_equal(decide(policy, 70001), of_rule == EFFECT_DENY ? EFFECT_DENY : EFFECT_ALLOW);
         assert_int_equal(policy_resolve_again(policy, resolve_late, NULL), 0);
         directory_is_up = true;
@@ -1137,7 +1137,7 @@ static char *many_rules(unsigned n) {
     return text;
 }
 
-/* Far more time than it needs (tens of milliseconds), far less than anything quadratic. */
+/* This is far more than the normal time (tens of milliseconds), and far less than quadratic time. */
 static void test_many_rules(void **state) {
     _cleanup_free_ char *text = many_rules(10000);
     clock_t begin = clock();

@@ -31,7 +31,7 @@
 #include "policy/parse.h"
 
 #define N_CASES 4000U
-#define N_QUESTIONS 8U /* of one policy */
+#define N_QUESTIONS 8U /* for one policy */
 #define N_FILES_MAX 3U
 #define N_TAGS_MAX 4U
 
@@ -60,7 +60,7 @@ static bool chance(Random *r, unsigned percent) {
 
 #define PICK(r, list) ((list)[below(r, ELEMENTSOF(list))])
 
-/* --- the vocabulary: what policies ask for and what questions have --- */
+/* --- the vocabulary of policies and questions --- */
 
 static const char *const users[] = {"alice", "bob", "ghost", "0", "1001", "1000"};
 static const uid_t uids[] = {0, 1000, 1001, 1002};
@@ -133,7 +133,7 @@ static const char *const device_capabilities[] = {"pasid", "pasid=8", "migration
         "page-size=2M", "pasid=8,migration=stop-copy,dma-buf", "coherency,pasid,page-size=4K"};
 static const char *const serials[] = {"00-1b-21-ff-ff-a1-b2-c3", "00-1b-21-ff-ff-a1-b2-c4"};
 static const char *const noiommu_modes[] = {"off", "on", "managed"};
-/* The same moment twice. */
+/* The first two are the same moment. */
 static const char *const times[] = {
         "2026-12-31T18:00:00Z", "2026-12-31T20:00:00+02:00", "2027-01-01T00:00:00-05:30"};
 static const int64_t times_sec[] = {1798740000, 1798740000, 1798781400};
@@ -154,7 +154,7 @@ static int resolve(_unused_ void *userdata, bool is_group, const char *name, uin
     return -ENOENT;
 }
 
-/* --- a question: who asks for what --- */
+/* --- a question: who requests what --- */
 
 typedef struct Case {
     Subject subject;
@@ -196,8 +196,8 @@ static void make_subject(Random *r, Case *c) {
         s->scope = (char *) PICK(r, scopes);
 }
 
-/* Devices know their parent through their family, which only an inventory makes: a child of each of the
- * names. */
+/* A device knows its parent through its family, which only an inventory creates. This has a child of each of
+ * the names. */
 static Inventory *families;
 
 static const Device *child_of(size_t parent) {
@@ -245,7 +245,7 @@ static void make_device(Random *r, Case *c) {
     (void) snprintf(c->fingerprint, sizeof(c->fingerprint), "%016" PRIx64, group_fingerprint(&c->group));
 }
 
-/* The first two of the vocabulary, the third, or one of many: no key twice for one device. */
+/* One of the first two of the vocabulary, the third, or one of many: no key occurs twice for one device. */
 static void make_property_key(Random *r, size_t kind, char ret[static 16]) {
     if (kind < 2)
         (void) snprintf(ret, 16, "%s", property_keys[kind == 0 ? below(r, 2) : 2]);
@@ -253,7 +253,7 @@ static void make_property_key(Random *r, size_t kind, char ret[static 16]) {
         (void) snprintf(ret, 16, "KEY%02u", below(r, 30));
 }
 
-/* What is not known still stands there, wrong or right: nobody may look at it. */
+/* An unknown fact still has a value, right or wrong, and nothing may read it. */
 static void make_caps(Random *r, DeviceCaps *c) {
     *c = (DeviceCaps){
             .known = chance(r, 60) ? UINT32_MAX : (uint32_t) random_next(r),
@@ -307,7 +307,7 @@ static void make_case(Random *r, Case *c) {
 
 typedef struct json_object Json;
 
-/* One, or a list of different ones. */
+/* One word, or a list of different ones. */
 static Json *some_of(Random *r, const char *const *words, size_t n, bool numbers) {
     Json *list = chance(r, 60) ? NULL : json_object_new_array();
     size_t first = below(r, n);
@@ -334,7 +334,7 @@ static void set(Json *object, const char *key, Json *value) {
     assert_int_equal(json_object_object_add(object, key, value), 0);
 }
 
-/* A glob that has much of the text, and mostly matches it. The tail of it stays as it is. */
+/* A glob that contains much of the text, and usually matches it. The tail is not changed. */
 static Json *make_glob(Random *r, const char *text, size_t tail) {
     char glob[256];
     size_t n = 0, length = strlen(text);
@@ -366,14 +366,14 @@ static Json *globs_over(Random *r, const char *const *globs, size_t n, const cha
         return make_glob(r, text, tail);
     list = json_object_new_array();
     (void) json_object_array_add(list, make_glob(r, text, tail));
-    /* None of these can be the same. */
+    /* This cannot equal another element. */
     (void) json_object_array_add(list, json_object_new_string("[xyz]*"));
     return list;
 }
 
 #define GLOBS_OVER(r, globs, texts, tail) globs_over(r, globs, ELEMENTSOF(globs), PICK(r, texts), tail)
 
-/* Longer than any list that an evaluator would think of. */
+/* Longer than any list that an evaluator would expect. */
 static Json *make_long_list(Random *r) {
     Json *list = json_object_new_array();
 
@@ -422,7 +422,7 @@ static Json *make_isolation(Random *r) {
 static Json *make_property(Random *r) {
     Json *property = json_object_new_object();
 
-    /* Or more than an index of keys has room for. */
+    /* Or more keys than an index has room for. */
     for (unsigned n = chance(r, 12) ? 120 : 1 + chance(r, 20); n > 0; n--) {
         char key[16];
 
@@ -562,7 +562,7 @@ static Json *make_rule(
     unsigned what = below(r, 10);
     char name[16];
 
-    /* Bare rules close the list for all that follow: few of them. */
+    /* Bare rules match everything and hide all later rules, so there are few of them. */
     (void) snprintf(name, sizeof(name), "r%u", number);
     set(rule, "name", json_object_new_string(name));
     set(rule, "effect", json_object_new_string(what < 5 ? "allow" : what < 8 ? "deny" : "ask"));
@@ -582,7 +582,7 @@ static Json *copy_of(const Json *object, const char *key) {
     return copy;
 }
 
-/* An object gets one key less: it says more. */
+/* Removes one key of an object, so that it matches more. */
 static void widen(Random *r, Json *object) {
     size_t n = (size_t) json_object_object_length(object), i = n > 0 ? below(r, n) : 0;
 
@@ -595,7 +595,7 @@ static void widen(Random *r, Json *object) {
     }
 }
 
-/* What an earlier rule says, or a little more, or less: such rules are often in each other's shadow. */
+/* Copies what an earlier rule says, or slightly more or less: such rules often cover each other. */
 static void imitate(Random *r, Json *rule, Json *rules) {
     Json *model, *who, *what;
 
@@ -618,7 +618,7 @@ static void imitate(Random *r, Json *rule, Json *rules) {
         set(what, "isolation", make_isolation(r));
     set(rule, "who", who);
     set(rule, "what", what);
-    /* Without its devices it may not have that. */
+    /* Without its devices it may not have this key. */
     json_object_object_del(rule, "noiommu");
 }
 
@@ -648,9 +648,9 @@ static Json *make_tag(Random *r) {
 }
 
 typedef struct Files {
-    Json *files[N_FILES_MAX]; /* in their order */
+    Json *files[N_FILES_MAX]; /* in load order */
     size_t n;
-    StrBuf warnings; /* of the parser, a line each */
+    StrBuf warnings; /* of the parser, one per line */
 } Files;
 
 static void files_done(Files *f) {
@@ -700,15 +700,15 @@ static void make_files(Random *r, const Case *cases, Files *ret) {
     }
 }
 
-/* What the manual page advises: behind the rule that cannot always tell, and in front of a wide one, a deny
- * rule for the same devices. */
+/* Does what the manual page advises: a deny rule for the same devices comes after a rule that may be
+ * undecided, and before a wide one. */
 static void make_guarded_file(Random *r, const Case *c, Files *ret) {
     Json *file = ret->files[0] = json_object_new_object(), *rules = json_object_new_array();
     Json *rule = make_rule(r, 1, tag_names, N_TAGS_MAX, c->fingerprint), *guard = json_object_new_object(),
          *wide = json_object_new_object(), *tags = json_object_new_object();
 
     ret->n = 1;
-    if (chance(r, 20)) /* so that enough of them have changed */
+    if (chance(r, 20)) /* so that enough tags have changed */
         set(json_object_object_get(rule, "what"), "tag", some_of(r, tag_names, N_TAGS_MAX, false));
     set(rule, "effect", json_object_new_string(chance(r, 50) ? "allow" : "ask"));
     set(guard, "name", json_object_new_string("guard"));
@@ -761,7 +761,7 @@ static Answer yes_if(bool condition) {
     return condition ? YES : NO;
 }
 
-/* Of several that are good each. */
+/* For alternatives, of which one must hold. */
 static Answer any(Answer a, Answer b) {
     if (a == YES || b == YES)
         return YES;
@@ -770,7 +770,7 @@ static Answer any(Answer a, Answer b) {
     return a == UNKNOWN || b == UNKNOWN ? UNKNOWN : NO;
 }
 
-/* Of several that must hold together. */
+/* For parts, which must all hold. */
 static Answer all(Answer a, Answer b) {
     if (a == NO || b == NO)
         return NO;
@@ -795,7 +795,7 @@ static uint32_t account_number(bool is_group, const char *text) {
     return (uint32_t) strtoul(text, NULL, 10);
 }
 
-/* Of the rule that is looked at: whoever has a name that nobody knows. */
+/* For the current rule: whether the subject matches an unresolved name. */
 static Answer ghost;
 
 static Answer one_user(const Case *c, const char *text) {
@@ -823,7 +823,7 @@ static Answer one_unit(const Case *c, const char *text) {
     return yes_if(c->subject.unit && is_glob_match(text, c->subject.unit));
 }
 
-/* Below what is no slice, anybody may have made one. */
+/* Below a unit that is not a slice, anybody may have created a slice. */
 static Answer one_slice(const Case *c, const char *text) {
     char path[256], *rest = path, *component;
     Answer a = NO, match = YES;
@@ -847,7 +847,7 @@ static Answer one_label(const Case *c, const char *text) {
     return c->subject.label ? yes_if(is_glob_match(text, c->subject.label)) : UNKNOWN;
 }
 
-/* In another user namespace it has none that counts here. */
+/* In another user namespace no capability counts. */
 static Answer one_capability(const Case *c, const char *text) {
     if (c->subject.user_namespace == NAMESPACE_OTHER)
         return NO;
@@ -874,19 +874,19 @@ static Answer one_scope(const Case *c, const char *text) {
     return yes_if(c->subject.scope && streq(c->subject.scope, text));
 }
 
-/* Of a rule that names no scope. */
+/* For a rule that names no scope. */
 static Answer no_scope_holds(const Case *c, const Json *rule) {
     return yes_if(!c->subject.scope ||
             streq(json_object_get_string(json_object_object_get(rule, "effect")), "deny"));
 }
 
-/* Of a rule that names neither device nor bus. */
+/* For a rule that names neither device nor bus. */
 static Answer no_bus_holds(const Case *c, const Json *rule) {
     return yes_if(c->device.name.kind == DEVICE_KIND_PCI ||
             streq(json_object_get_string(json_object_object_get(rule, "effect")), "deny"));
 }
 
-/* The kernel's name, in lower case. */
+/* Converts an address to the kernel's form, in lower case. */
 static void canonical_name(const char *text, char buf[static 64]) {
     unsigned domain = 0, bus = 0, slot = 0, function = 0;
 
@@ -920,7 +920,7 @@ static Answer one_name(const DeviceName *n, const char *text) {
     char name[64], wanted[64];
 
     name_of(n, name);
-    if (n->kind != DEVICE_KIND_PCI) /* the kind must be said, and upper case is another name */
+    if (n->kind != DEVICE_KIND_PCI) /* the kind is required, and case matters */
         return yes_if(fnmatch(text, name, FNM_NOESCAPE) == 0 && startswith(text, "vdpa:"));
     if (strpbrk(text, "*?[")) {
         const char *glob = startswith(text, "pci:") ? text + strlen("pci:") : text;
@@ -937,7 +937,7 @@ static Answer one_device(const Case *c, const char *text) {
     return one_name(&c->device.name, text);
 }
 
-/* The domain tells a virtual function from a device behind a controller (VMD). */
+/* The domain distinguishes a virtual function from a device behind a controller (VMD). */
 static Answer one_physical_function(const Case *c, const char *text) {
     if (!c->parent || !is_pci(c) || c->parent->domain != c->device.name.domain)
         return NO;
@@ -1021,9 +1021,9 @@ static Answer tag_entry(const Case *c, const Json *entry) {
 
     if (place == YES && card == YES)
         return YES;
-    if (place == YES && card == NO) /* swapped */
+    if (place == YES && card == NO) /* replaced */
         return CHANGED;
-    if (place == NO && card == YES) /* moved, when a serial tells it from its like */
+    if (place == NO && card == YES) /* moved, if a serial number distinguishes it from similar cards */
         return member(entry, "serial") ? CHANGED : NO;
     if (place == NO && !member(entry, "serial"))
         return NO;
@@ -1057,7 +1057,7 @@ static Answer one_property(const Case *c, const char *key, const char *glob) {
     return NO;
 }
 
-/* Of the driver that the device is on, or would be moved to. */
+/* For the driver that the device is on, or would be moved to. */
 static bool is_seen_as_claimed(const Case *c) {
     const Device *d = &c->device;
 
@@ -1142,7 +1142,7 @@ static const struct {
         {"what", "capabilities", capabilities_of_device},
 };
 
-/* An element of a list, or the only one. */
+/* An element of a list, or a single value. */
 static Answer one_element(const Case *c, const Files *f, const char *section, const char *key, Json *value) {
     const char *text = json_object_get_string(value);
 
@@ -1203,12 +1203,12 @@ static Answer who_holds(const Case *c, const Files *f, const Json *rule) {
     return c->subject.uid == (uid_t) -1 ? all(a, UNKNOWN) : a;
 }
 
-/* What the reference says: the same as Verdict has. */
+/* The result of the reference. It has what a Verdict has. */
 typedef struct Expected {
     const char *effect;
     Json *rule; /* NULL: the default */
     bool changed;
-    bool may_ask; /* an ask rule could not tell */
+    bool may_ask; /* an ask rule was undecided */
 } Expected;
 
 static bool rule_decides(const Case *c, const Files *f, Json *rule, Expected *ret) {
@@ -1347,7 +1347,8 @@ static PolicyQuestion question_of(const Case *c) {
     };
 }
 
-/* With and without the list of the rules that can concern the caller: that must not make a difference. */
+/* Evaluates with and without the excerpt of the rules that can concern the caller. The results must be
+ * equal. */
 static Verdict evaluate(const Policy *policy, const Case *c) {
     PolicyQuestion question = question_of(c);
     PolicyExcerpt excerpt;
@@ -1392,8 +1393,7 @@ static void show_case(const Files *f, const Case *c) {
     print_error("\n");
 }
 
-/* How often each way through a policy was taken: a generator whose policies all say the same proves nothing.
- */
+/* How often each way through a policy was taken: the test proves nothing if all policies decide the same. */
 typedef struct Seen {
     unsigned effects[_EFFECT_MAX], changed, by_default, in_shadow;
 } Seen;
@@ -1419,7 +1419,7 @@ static void check_verdict(const Policy *policy, const Files *f, const Case *c, S
     seen->by_default += !v.rule;
 }
 
-/* Nobody decides about this one: what the parser says of the rule at this place. */
+/* Returns whether the parser reports the rule at this place as covered. */
 static bool is_in_shadow(const Files *f, const Rule *rule) {
     _cleanup_free_ char *place = format_string("\n%s:%u:", rule_file(rule), rule_line(rule));
     const char *line = strstr(f->warnings.text, place), *end;
@@ -1439,7 +1439,7 @@ static void check_shadow(const Policy *policy, const Files *f, const Case *c) {
     fail_msg("%s decides, but:%s", rule_name(v.rule), f->warnings.text);
 }
 
-/* "who.user", "what.isolation.acs", "until": what the reference says of one predicate. */
+/* Returns the reference's answer for one predicate: "who.user", "what.isolation.acs", "until". */
 static Answer predicate_holds(const Case *c, const Files *f, Json *rule, const char *predicate) {
     char path[64], *rest = path, *section = NULL, *key;
     Json *value = rule;
@@ -1447,7 +1447,7 @@ static Answer predicate_holds(const Case *c, const Files *f, Json *rule, const c
     ghost = streq(member(rule, "effect"), "deny") ? UNKNOWN : NO;
     if (streq(predicate, "until"))
         return time_holds(c, rule);
-    /* Also where the rule speaks of anybody. */
+    /* Also if the rule matches anybody. */
     if (streq(predicate, "who.user") && c->subject.uid == (uid_t) -1)
         return UNKNOWN;
     (void) snprintf(path, sizeof(path), "%s", predicate);
@@ -1561,7 +1561,7 @@ static void check_concerns(const Policy *policy, const Files *f, const Case *c) 
     assert_int_equal(policy_n_rules(policy), n);
 }
 
-/* A copy that points into itself. */
+/* Makes a copy whose pointers refer to itself. */
 static void copy_case(const Case *from, Case *to) {
     *to = *from;
     to->subject.gids = to->subject_gids;
@@ -1627,7 +1627,7 @@ static void check_forgotten(
             effect_to_string(v.effect), rule_name(v.rule), what);
 }
 
-/* To know less must not allow more: deny must not become ask or allow, nor ask become allow. */
+/* Fewer known facts must not allow more: deny must not become ask or allow, nor ask become allow. */
 static void check_forgetting(Random *r, const Policy *policy, const Files *f, const Case *c, Effect before) {
     static const struct {
         const char *what;
@@ -1691,7 +1691,7 @@ static void check_host_settings(const Policy *policy, const Files *f) {
     assert_string_equal(noiommu_mode_to_string(policy_host_settings(policy).noiommu), mode);
 }
 
-static uint64_t current_seed; /* of the case that runs, for the message of one that fails */
+static uint64_t current_seed; /* of the current case, for the message if it fails */
 
 static void run_case(uint64_t seed, Seen *seen) {
     _cleanup_(policy_freep) Policy *policy = NULL;
@@ -1712,8 +1712,8 @@ static void run_case(uint64_t seed, Seen *seen) {
         check_verdict(policy, &files, cases + i, seen);
         check_concerns(policy, &files, cases + i);
         v = evaluate(policy, cases + i);
-        /* Not what is denied because its tag CHANGED: when the facts that show it are not known, that rule
-         * only does not match, as the manual page says, and another may. */
+        /* This excludes a denial because a tag CHANGED. If the facts that show it are unknown, that rule only
+         * does not match, as the manual page says, and another may. */
         if (v.effect != EFFECT_ALLOW && !v.changed)
             check_forgetting(&r, policy, &files, cases + i, v.effect);
         check_shadow(policy, &files, cases + i);
@@ -1751,7 +1751,7 @@ static void test_against_reference(void **state) {
             seen.changed > N_CASES / 20 && seen.in_shadow > N_CASES / 10);
 }
 
-/* With the guard this holds for everything that is denied, and "ask" never becomes "allow". */
+/* With the guard this holds for every denial, and "ask" never becomes "allow". */
 static void test_guarded(void **state) {
     uint64_t seed = first_seed();
     unsigned n_denied = 0, n_changed = 0, n_asked = 0;

@@ -38,7 +38,7 @@ static Policy *parse(const char *effect, const char *tags, const char *use) {
     return policy;
 }
 
-/* The world that a device is met in. */
+/* The facts of one device. */
 typedef struct World {
     bool other_slot, other_path, other_card, other_serial, no_serial;
     unsigned unknown; /* mask of DeviceFactMask */
@@ -103,7 +103,7 @@ static const struct {
                 HOLDS_CHANGED},
         {"'t':{" PATH "," ID "," SERIAL "}", {.other_path = true}, HOLDS_CHANGED},
         {"'t':{" PATH "," ID "," SERIAL "}", {.unknown = DEVICE_FACT_SLOT_PATH}, HOLDS_UNKNOWN},
-        /* yes over changed over unknown over no */
+        /* yes outranks changed, changed outranks unknown, unknown outranks no */
         {"'t':[{" ELSEWHERE "," ID "},{" SLOT "," ID "}]", {}, HOLDS_YES},
         {"'t':[{" SLOT ",'id':'0001:0002'}],'u':{" SLOT "," ID "}", {}, HOLDS_YES},
         {"'t':[{" PATH "," ID "},{" SLOT ",'id':'8086:10d3'}]", {.no_facts = true}, HOLDS_CHANGED},
@@ -135,7 +135,7 @@ static void test_all(void **state) {
     }
 }
 
-/* What has changed can be told. */
+/* The change can be described. */
 static void test_changed_entry(void **state) {
     _cleanup_(policy_freep) Policy *policy =
             parse("allow", "'t':[{" ELSEWHERE "," ID "},{" SLOT ",'id':'8086:10d3'}]", "'t'");
@@ -169,7 +169,7 @@ static void test_needed_facts(void **state) {
     assert_int_equal(policy_needed_facts(unused), 0);
 }
 
-/* What a program can request in place of a name: a pattern, a class, a tag. */
+/* What a program can request instead of a name: a pattern, a class, a tag. */
 static void test_selector_words(void **state) {
     static const char *const bad[] = {"", "class:", "class:x", "class:0x02", "class:02000", "class:ethernet ",
             "tag:", "tag:0123456789012345678901234567890123456789012345678901234567890123", "0000:06:0g.0",
@@ -217,7 +217,7 @@ static void test_selector_matches(void **state) {
             {"class:0201", 0, 0}, {"class:audio", 0, 0}, {"class:wireless", 0, 0}, {"tag:slot", 1, 0},
             {"tag:there", 0, 0}, {"tag:unknown", 0, 0}, {"tag:path", -ENODATA, DEVICE_FACT_SLOT_PATH},
             {"tag:card", -ENODATA, DEVICE_FACT_SERIAL},
-            {"tag:others", 0, 0}, /* its ids are others: nothing has to be read */
+            {"tag:others", 0, 0}, /* its ids differ: nothing has to be read */
     };
     unsigned needed;
 
@@ -225,7 +225,7 @@ static void test_selector_matches(void **state) {
         assert_int_equal(match(rows[i].text, policy, NULL, &needed), rows[i].expected);
         assert_int_equal(needed, rows[i].needed);
     }
-    assert_int_equal(match("tag:slot", NULL, NULL, &needed), 0); /* no valid policy */
+    assert_int_equal(match("tag:slot", NULL, NULL, &needed), 0); /* there is no valid policy */
     facts.known = DEVICE_FACT_SLOT_PATH | DEVICE_FACT_SERIAL;
     strcpy(facts.slot_path, "0000:00:1c.0/00.0");
     assert_int_equal(match("tag:path", policy, &facts, &needed), 1);

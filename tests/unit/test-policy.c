@@ -58,7 +58,7 @@ static Device edu(void) {
     };
 }
 
-/* One rule; does it decide about alice and the edu device at 06:0d.0, which has no driver? */
+/* One rule: does it decide about alice and the edu device at 06:0d.0, which has no driver? */
 static void test_predicates(void **state) {
     static const struct {
         const char *who, *what;
@@ -176,7 +176,7 @@ static void test_first_match_decides(void **state) {
     assert_string_equal(rule_name(v.rule), "late");
 }
 
-/* Unknown facts never allow, and never let a request pass a deny rule. */
+/* Unknown facts never allow, and never let a request bypass a deny rule. */
 static void test_unknown_facts(void **state) {
     static const struct {
         const char *who;
@@ -217,10 +217,11 @@ static void test_unknown_facts(void **state) {
     }
 }
 
-/* --- every predicate: holds, holds not, not known ---
+/* --- every predicate: holds, does not hold, unknown ---
  *
- * One world in which all is known, and what a rule must ask of it. "forget" makes one fact unknown. Each case
- * is asked of a policy of that one rule, and of one that is long enough to have an index. */
+ * In one world all facts are known. Each case has what a rule requires of it. "forget" makes one fact
+ * unknown. Each case is decided by a policy of that one rule, and by one that is long enough to have an
+ * index. */
 
 typedef struct World {
     Subject subject;
@@ -254,7 +255,7 @@ static void make_world(World *w) {
     w->now_usec = UINT64_C(1798740000000000); /* 2026-12-31T18:00:00Z */
 }
 
-/* A device knows its parent through its family, which only an inventory makes. */
+/* A device knows its parent through its family, which only an inventory creates. */
 static Inventory *functions;
 
 static void make_virtual(World *w) {
@@ -414,9 +415,9 @@ static const struct {
         {"'slice':'user-[0-9]*.slice'", "", "", NULL, HOLDS_YES},
         {"'slice':'user-1001.slice'", "", "", NULL, HOLDS_NO},
         {"'slice':'user-1000.slice?*.slice'", "", "", NULL, HOLDS_NO},
-        {"'slice':'session-3.sco[p]*'", "", "", NULL, HOLDS_NO}, /* is no slice */
+        {"'slice':'session-3.sco[p]*'", "", "", NULL, HOLDS_NO}, /* not a slice */
         {"'slice':'user.slice'", "", "", forget_cgroup, HOLDS_UNKNOWN},
-        /* What a user's own manager has made says nothing. */
+        /* Units that a user's own manager has created prove nothing. */
         {"'slice':'machine.slice'", "", "", make_own_slice, HOLDS_UNKNOWN},
         {"'slice':'user-1000.slice'", "", "", make_own_slice, HOLDS_YES},
         {"'slice':['machine.slice','user.slice']", "", "", make_own_slice, HOLDS_YES},
@@ -512,13 +513,13 @@ static const struct {
         {"", "'isolation':{'removable':false}", "", not_read_removable, HOLDS_UNKNOWN},
         {"", "'isolation':{'alone':true,'acs':true,'reset':true,'removable':false}", "", NULL, HOLDS_YES},
         {"", "'isolation':{'alone':true,'acs':false}", "", NULL, HOLDS_NO},
-        {"", "'isolation':{'alone':false,'acs':true}", "", forget_acs, HOLDS_NO}, /* a no outweighs */
+        {"", "'isolation':{'alone':false,'acs':true}", "", forget_acs, HOLDS_NO}, /* no outweighs unknown */
         {"", "", "'until':'2026-12-31T18:00:01Z'", NULL, HOLDS_YES},
         {"", "", "'until':'2026-12-31T18:00:00Z'", NULL, HOLDS_NO},
         {"", "", "'until':'2026-12-31T18:00:01Z'", forget_time, HOLDS_UNKNOWN},
 };
 
-/* The rule, and behind it so many others that there is an index; each stands under features of its own. */
+/* The rule, followed by so many others that there is an index. Each has its own features. */
 static char *write_world_rule(size_t i, const char *effect, bool long_policy, const char *fingerprint) {
     _cleanup_strbuf_ StrBuf b = {};
     char *text, *found;
@@ -585,7 +586,7 @@ static void test_every_predicate(void **state) {
         }
 }
 
-/* A rule from when there were only PCI devices allows no other kinds, and still denies all kinds. */
+/* A rule from when there were only PCI devices allows no other kinds, but still denies all kinds. */
 static void test_kinds(void **state) {
     static const char *const rests[] = {"", "'driver':'e1000e'", "'numa':1"};
 
@@ -610,11 +611,11 @@ static void test_kinds(void **state) {
         }
 }
 
-/* A scope takes away what everybody has, and gives what its rules name. */
+/* A scope removes what everybody may have, and adds what its rules name. */
 static void test_scopes(void **state) {
     static const struct {
         const char *first, *second;
-        Effect plain, scoped; /* what callers without a scope, and of the scope "ci", get */
+        Effect plain, scoped; /* for callers without a scope, and with the scope "ci" */
     } cases[] = {
             {"'allow','who':{", "'allow','who':{", EFFECT_ALLOW, EFFECT_DENY},
             {"'ask','who':{", "'allow','who':{", EFFECT_ASK, EFFECT_DENY},
@@ -645,7 +646,7 @@ static void test_scopes(void **state) {
         assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].plain);
         come_through_scope(&w);
         assert_int_equal(policy_evaluate(policy, &q).effect, cases[i].scoped);
-        /* Callers learn nothing of rules for other scopes either. */
+        /* Callers do not learn of rules for other scopes either. */
         for (size_t k = 0; k < policy_n_rules(policy); k++) {
             const char *rule = k == 0 ? cases[i].first : cases[i].second;
 
@@ -655,7 +656,8 @@ static void test_scopes(void **state) {
     }
 }
 
-/* A rule is shown to subjects that it concerns: all that it requires of them must be known to hold. */
+/* A rule is shown to subjects that it concerns: all its requirements for the subject must be known to
+ * hold. */
 static void test_concerns(void **state) {
     for (size_t i = 0; i < ELEMENTSOF(world_cases); i++) {
         _cleanup_free_ char *text = NULL;
@@ -663,7 +665,7 @@ static void test_concerns(void **state) {
         bool expected;
         World w;
 
-        /* of the device nothing is asked */
+        /* no fact of the device is needed */
         if (world_cases[i].what[0] != '\0' || world_cases[i].rest[0] != '\0')
             continue;
         make_world(&w);
@@ -735,7 +737,7 @@ static void test_tables(void **state) {
         assert_true(found);
         assert_int_equal(c->value & ~c->mask, 0);
     }
-    /* what zeroed memory means */
+    /* the value of zeroed memory */
     assert_int_equal(HOST_CRITICAL_REFUSE, 0);
     assert_int_equal(NOIOMMU_OFF, 0);
     assert_int_equal(HOLDS_NO, 0);
@@ -744,8 +746,8 @@ static void test_tables(void **state) {
     assert_int_equal(SIBLINGS_REFUSE, 0);
 }
 
-/* More lists of rules than a question can have features: each of these groups has its rule, and only the last
- * of them says yes. */
+/* There are more lists of rules than a question can have features: each of these groups has its rule, and
+ * only the last one matches. */
 static void test_many_groups(void **state) {
     gid_t gids[72];
     Subject subject = alice();

@@ -15,9 +15,9 @@
 
 static bool kernel_refuses;
 static unsigned n_sets;
-static cap_t last; /* that was set */
+static cap_t last; /* the set that was set last */
 
-/* Instead of libcap's, for the whole program. */
+/* Replaces libcap's function in the whole program. */
 int cap_set_proc(cap_t caps) {
     n_sets++;
     cap_free(last);
@@ -44,7 +44,7 @@ static bool last_has(cap_value_t capability, cap_flag_t flag) {
     return value == CAP_SET;
 }
 
-/* What was raised before is not raised with the next, and what was given up is in neither. */
+/* A capability that was raised before is not raised with the next one. A dropped one is in neither set. */
 static void test_alone(void **state) {
     privileges_raise(CAP_SYS_PTRACE);
     assert_true(last_has(CAP_SYS_PTRACE, CAP_EFFECTIVE));
@@ -60,7 +60,7 @@ static void test_alone(void **state) {
     privileges_lower();
 }
 
-/* Nothing goes on with a privilege that could not be put down. */
+/* The process aborts if a capability cannot be lowered. */
 static void test_cannot_be_lowered(void **state) {
     pid_t pid = fork();
     int status = 0;
@@ -76,7 +76,7 @@ static void test_cannot_be_lowered(void **state) {
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
-/* As in the daemon, where nothing is raised at rest; and so that root's tests can fail. */
+/* As in the daemon, no capability is effective at rest. So these tests can fail for root, too. */
 static void rest(void) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct data[2];

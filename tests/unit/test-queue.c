@@ -27,7 +27,7 @@ static void test_rivals(void **state) {
     assert_true(queue_rivals(&a, &a));
     assert_false(queue_rivals(&a, &b));
     assert_true(queue_rivals(&a, &both) && queue_rivals(&both, &b));
-    assert_true(queue_rivals(&a, &c) && queue_rivals(&c, &a)); /* the parent is not shared with its owner */
+    assert_true(queue_rivals(&a, &c) && queue_rivals(&c, &a)); /* a takes the parent of c */
     assert_false(queue_rivals(&c, &d));
     assert_false(queue_rivals(&nothing, &both) || queue_rivals(&both, &nothing));
 }
@@ -41,7 +41,7 @@ static void test_first_come_first_served(void **state) {
     queue_add(&q, &c);
     assert_int_equal(a.n_before, 0);
     assert_int_equal(b.n_before, 1);
-    assert_int_equal(c.n_before, 0); /* nobody holds it up */
+    assert_int_equal(c.n_before, 0); /* no entry blocks it */
     assert_int_equal(queue_count_before(&q, &newcomer), 2);
     queue_remove(&q, &a);
     queue_remove(&q, &a);
@@ -62,12 +62,12 @@ static void test_priority(void **state) {
     assert_int_equal(normal.n_before, 1);
     assert_int_equal(low.n_before, 2);
     assert_int_equal(queue_count_before(&q, &newcomer), 1);
-    newcomer.priority = 8; /* who does not wait is measured as if they did */
+    newcomer.priority = 8; /* a request that does not wait is measured as if it did */
     assert_int_equal(queue_count_before(&q, &newcomer), 0);
     assert_true(queue_is_sound(&q));
 }
 
-/* What wants many devices is not overtaken by what wants one of them. */
+/* A request for many devices is not overtaken by requests for one of them. */
 static void test_many_devices_do_not_starve(void **state) {
     QueueEntry both = ENTRY(x_and_y, 0), small[8];
     Queue q = {};
@@ -101,8 +101,8 @@ static void test_place_is_kept(void **state) {
     assert_true(q.first == &a && queue_is_sound(&q));
 }
 
-/* Every sequence of so many steps, each of which lets one of the entries come or go: the queue is sound after
- * each, its first is never held up, and whoever is asked counts what the queue counts. */
+/* Tries every sequence of that many steps, each of which adds or removes an entry. The queue is consistent
+ * after each, its first entry is never blocked, and queue_count_before() agrees with the queue. */
 #define N_ENTRIES 5U
 #define DEPTH 6U
 
@@ -151,7 +151,7 @@ static void test_all_sequences(void **state) {
     assert_int_equal(n_walked, 19531); /* 5^0 + … + 5^6 */
 }
 
-/* Devices are given to whoever is next and returned at random. Every request is served, never after a later
+/* Devices are given to the next entry and returned at random. Every request is served, never after a later
  * one with the same devices, and no two have the same device. */
 static void test_random_service(void **state) {
     const QueueThing *const wishes[] = {x, y, x_and_y, child, other_child};
@@ -177,7 +177,7 @@ static void test_random_service(void **state) {
                 free = !holds[k] || !queue_rivals(&entries[k], &entries[i]);
             if (!free)
                 continue;
-            for (unsigned k = 0; k < i; k++) /* nobody who came before and wants the same */
+            for (unsigned k = 0; k < i; k++) /* no earlier entry wants the same device */
                 assert_false(entries[k].queued && entries[k].things == entries[i].things);
             queue_remove(&q, &entries[i]);
             holds[i] = true;

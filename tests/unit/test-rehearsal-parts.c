@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The parts behind the door of the rehearsal, over the recorded host of tests/rehearsal. What the verbs make
- * of them is in tests/integration/test-rehearsal.py. */
+/* The parts behind the interface of the rehearsal, with the recorded host of tests/rehearsal.
+ * tests/integration/test-rehearsal.py tests the verbs. */
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -35,7 +35,7 @@ static void parse(const char *text, TestFile *ret) {
         fail_msg("%s", problems_get(&problems, 0));
 }
 
-/* error: the only one. */
+/* error: the only one expected. */
 static void expect_error(const char *text, const char *error) {
     _cleanup_(problems_done) Problems problems = {};
     TestFile file = {};
@@ -49,7 +49,7 @@ static void expect_error(const char *text, const char *error) {
 static void test_file(_unused_ void **state) {
     _cleanup_(test_file_done) TestFile f = {};
 
-    /* "cases" may stand in front of what they name. */
+    /* "cases" may come before what they refer to. */
     parse("{\"cases\":[{\"subject\":\"s\",\"devices\":\"06:0d.0\",\"expect\":\"ask\",\"rule\":null},\n"
           "{\"name\":\"n\",\"subject\":{\"user\":7},\"devices\":[\"06:0d.0\",\"06:0e.0\"],\"expect\":"
           "\"deny\","
@@ -91,7 +91,7 @@ static void test_file_errors(_unused_ void **state) {
             "t.json:1:77: error: unknown error \"AcessDenied\", did you mean \"AccessDenied\"?");
 }
 
-/* --- who asks --- */
+/* --- the caller --- */
 
 static void expect_subject(
         const RehearsalSubject *persona, const char *name, const char *unit, const char *cgroup) {
@@ -115,12 +115,12 @@ static void test_unit_and_cgroup(_unused_ void **state) {
             "/system.slice/a.service");
     expect_subject(&(const RehearsalSubject){.user = "alice", .unit = "a.service", .cgroup = "/x"}, "alice",
             "a.service", "/x");
-    /* As systemd finds it: a slice is none, and what is below a unit is not another. */
+    /* As systemd determines it: a slice is not a unit, and a group below a unit is not another unit. */
     expect_subject(&(const RehearsalSubject){.user = "alice", .cgroup = "/a.slice/b.scope/c.service"},
             "alice", "b.scope", "/a.slice/b.scope/c.service");
     expect_subject(&(const RehearsalSubject){.user = "alice", .cgroup = "/a.slice/.service/lxc"}, "alice",
             NULL, "/a.slice/.service/lxc");
-    /* a container that another manager has made: what is below is not systemd's */
+    /* a container that another manager has created: its inner groups are not systemd's */
     expect_subject(
             &(const RehearsalSubject){.user = "alice", .cgroup = "/docker/0123/system.slice/a.service"},
             "alice", NULL, "/docker/0123/system.slice/a.service");
@@ -139,7 +139,7 @@ static void test_groups(_unused_ void **state) {
     } cases[] = {
             {{.user = "alice"}, 2, 2000},
             {{.user = "1000"}, 2, 2000},
-            {{.user = "4321"}, 0, 0}, /* nobody knows */
+            {{.user = "4321"}, 0, 0}, /* no such account */
             {{.user = "alice", .groups = named}, 2, 7},
     };
 
@@ -155,7 +155,7 @@ static void test_groups(_unused_ void **state) {
     }
 }
 
-/* An account of the file hides one of the host, and does not get its groups. */
+/* An account in the file hides one of the host, and does not get that one's groups. */
 static void test_accounts_of_a_test(_unused_ void **state) {
     _cleanup_(host_view_done) HostView host = {};
     _cleanup_(test_file_done) TestFile file = {};
@@ -172,7 +172,7 @@ static void test_accounts_of_a_test(_unused_ void **state) {
     assert_int_equal(s.n_gids, 0);
 }
 
-/* --- whom it is worth asking about --- */
+/* --- the subjects to try --- */
 
 static void test_cast_fits_every_rule(_unused_ void **state) {
     _cleanup_(policy_parser_freep) PolicyParser *parser = NULL;
@@ -199,7 +199,7 @@ static void test_cast_fits_every_rule(_unused_ void **state) {
         if (n == 0)
             fail_msg("nobody fits %s", rule_name(policy_rule(policy, i)));
     }
-    /* The same subjects are asked about only once. */
+    /* The same subjects are tried only once. */
     size = cast.n;
     assert_int_equal(cast_add_accounts(&cast, &accounts, &problem), 0);
     assert_int_equal(cast.n, size);
@@ -240,7 +240,7 @@ static int count_reads(void *userdata, const Device *d, unsigned what, DeviceFac
     return source->read_facts(source->userdata, d, what, ret);
 }
 
-/* Policy and planner decide by the same facts, which are read once. */
+/* Policy and planner use the same facts, which are read once. */
 static void test_facts_are_read_once(_unused_ void **state) {
     static const char text[] = "{\"rules\":[{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},"
                                "\"what\":{\"device\":\"0a:00.0\",\"numa\":0}}]}";

@@ -82,7 +82,7 @@ static void test_host(void **state) {
     assert_int_equal(f.reset_methods, 1 << RESET_METHOD_FLR);
     assert_string_equal(f.slot_path, "0000:00:1c.0/00.0");
     assert_null(f.host_critical);
-    /* no config space to read: not known, and not "none" */
+    /* no config space to read: unknown, and not "none" */
     assert_false(f.known & DEVICE_FACT_SERIAL);
     device_facts_done(&f);
 
@@ -95,7 +95,7 @@ static void test_host(void **state) {
     assert_int_equal(host_snapshot_taints(s)->n, 2);
 }
 
-/* One attribute that cannot be had does not lose the device, nor its other facts. */
+/* If one attribute cannot be read, the device and its other facts remain. */
 static void test_unreadable(void **state) {
     _cleanup_(host_snapshot_freep) HostSnapshot *s = NULL;
     FactSource source;

@@ -74,7 +74,7 @@ static void test_too_many_devices(void **state) {
         snprintf(name, sizeof(name), "06:%02x.0", i);
         assert_int_equal(request_add_device(&r, name, &refusal), 0);
     }
-    /* The bound comes first: nothing about the fifteenth is looked at. */
+    /* The bound is checked first: the fifteenth device is not examined. */
     expect_refusal(&refusal, request_add_device(&r, "06:00.0", &refusal), VFIOD_ERROR_TOO_MANY_DEVICES,
             "the request names more than 14 devices, the maximum for one claim");
     assert_int_equal(r.n_devices, REQUEST_DEVICES_MAX);
@@ -127,7 +127,7 @@ static void test_reason_is_bounded(void **state) {
                     VFIOD_ERROR_INVALID_ARGUMENT, too_long);
             assert_string_equal(r.reason, "");
         }
-        /* A character that the bound cuts in half. */
+        /* The bound cuts a character in half. */
         memcpy(text + n - 3, "€", 3);
         r = REQUEST_NULL;
         assert_int_equal(

@@ -9,7 +9,7 @@
 #include "core/scrub-unit.h"
 
 #define LONG                                                                                                 \
-    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" /* 54: with its suffix as long as may be */
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx" /* 54: the longest one with its suffix */
 
 static void test_templates(void **state) {
     static const char *const good[] = {

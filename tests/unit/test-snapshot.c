@@ -12,7 +12,7 @@
 #include "core/record.h"
 #include "core/snapshot.h"
 
-/* ---- A host, and the document of it ---- */
+/* ---- A host, and its document ---- */
 
 typedef struct Fixture {
     DeviceSnapshot device;
@@ -23,7 +23,7 @@ typedef struct Fixture {
 static char *properties[] = {(char *) "ID_PATH=pci-0000:04:00.0", (char *) "ID_SERIAL_SHORT=abc", NULL};
 
 /* A NIC alone, one on its vfio driver, an edu and a NIC behind one bridge, a mounted disk, one without IOMMU,
- * and one of which hardly anything could be read. */
+ * and one that was mostly unreadable. */
 static const Fixture fixtures[] = {
         {{.name = {.pci_bus = 4},
                  .vendor = 0x8086,
@@ -121,7 +121,7 @@ static const DeviceFacts *facts_of(const DeviceName *name) {
     abort();
 }
 
-/* The original host's reader: hands out copies, as every reader does. */
+/* The original host's reader. It returns copies, as every reader does. */
 static int read_facts(void *userdata, const Device *d, unsigned what, DeviceFacts *ret) {
     const DeviceFacts *f = facts_of(&d->name);
 
@@ -207,7 +207,7 @@ static HostSnapshot *record_and_parse(void) {
 
 /* ---- Round trips ---- */
 
-/* Other versions read what this one writes, and the other way round. */
+/* Other versions can read what this one writes, and vice versa. */
 static void test_written_as_ever(void **state) {
     struct json_object *expected = json_object_from_file(SOURCE_ROOT "/tests/unit/data/snapshot.json"),
                        *whole, *devices;
@@ -282,7 +282,7 @@ static void test_facts_come_back(void **state) {
         assert_true((d->vfio_rdev != 0) == (was->vfio_rdev != 0));
 
         assert_int_equal(source.read_facts(source.userdata, d, DEVICE_FACT_ALL, &f), 0);
-        /* that there is no serial number is known, and so is everything else of these */
+        /* the missing serial number is known, and so are all other facts of these */
         assert_int_equal(f.known & ~(DEVICE_FACT_ACS | DEVICE_FACT_REMOVABLE),
                 facts->known & ~(DEVICE_FACT_ACS | DEVICE_FACT_REMOVABLE));
         assert_int_equal(f.numa_node, facts->numa_node);
@@ -410,7 +410,7 @@ static void test_verdicts_are_the_same(void **state) {
             *(was[0] == '{' ? &n_plans : &n_refusals) += 1;
         }
     }
-    /* and there was something to compare */
+    /* there was something to compare */
     assert_true(n_plans > 10 && n_refusals > 10);
 }
 
@@ -456,7 +456,7 @@ static void test_least(void **state) {
     _cleanup_free_ char *weakness = NULL;
     KernelFacts k;
 
-    /* nothing is recorded: nothing is known, and nothing is good */
+    /* nothing is recorded, so everything is unknown, and unknown is never good */
     assert_int_equal(source.read_facts(source.userdata, d, DEVICE_FACT_ALL, &f), -ENODATA);
     assert_int_equal(
             source.read_facts(source.userdata, d, DEVICE_FACT_ALL & ~DEVICE_FACT_DRIVER_OVERRIDE, &f), 0);
@@ -534,7 +534,7 @@ static void test_refused(void **state) {
                     "accounts.users.alice.uid (line 1): 4294967295 is not from 0 to 4294967294"},
             {HOST("", ", \"accounts\": {\"groups\": {\"a\": {}}}"),
                     "accounts.groups.a (line 1): expected integer, found object"},
-            /* what is quoted is fit for a terminal */
+            /* quoted text is safe for a terminal */
             {HOST("", ", \"\\u001b[31m\": {}"), "\\x1b[31m (line 1): unknown member"},
             {HOST("", ", \"devices\": []"), "line 1, column "},
     };
@@ -559,7 +559,7 @@ static void test_bounds(void **state) {
     assert_int_equal(host_snapshot_parse(text, size, &s, &problem), -EBADMSG);
     assert_non_null(strstr(problem, "larger than"));
 
-    /* many small things in few bytes */
+    /* many small elements in few bytes */
     free(problem);
     problem = NULL;
     memset(text, '[', 100);

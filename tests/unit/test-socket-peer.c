@@ -24,7 +24,8 @@
 
 #define NOBODY 65534U
 
-/* What the kernel answers by itself, and what it writes below /proc: on a kernel before 6.13 both read. */
+/* One reader uses the kernel's own interface, the other uses /proc. On a kernel before 6.13 both use
+ * /proc. */
 static ProcessReader reader, old_reader = {.without_info = true};
 
 /* An abstract socket with a name that the kernel chooses. */
@@ -42,10 +43,10 @@ static int listen_anywhere(struct sockaddr_un *ret_address, socklen_t *ret_size)
 
 typedef struct Client {
     pid_t pid;
-    int connection; /* accepted */
+    int connection; /* the accepted one */
 } Client;
 
-/* A child that becomes somebody else, connects, becomes somebody else again, and then waits for its end. */
+/* A child that changes its identity, connects, changes it again, and then waits to be killed. */
 static Client client_start(bool (*before)(void), bool (*after)(void)) {
     _cleanup_close_ int listening = -EBADF;
     struct sockaddr_un address;
@@ -59,7 +60,7 @@ static Client client_start(bool (*before)(void), bool (*after)(void)) {
     if (c.pid == 0) {
         int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-        /* Who becomes somebody else loses the signal of the parent's death. */
+        /* A change of identity clears the signal for the parent's death. */
         if ((before && !before()) || connect(fd, (struct sockaddr *) &address, size) < 0 ||
                 (after && !after()) || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || write(fd, "x", 1) != 1)
             _exit(1);
@@ -108,7 +109,7 @@ static void assert_same(const Subject *a, const Subject *b) {
     assert_int_equal(a->pid_namespace, b->pid_namespace);
 }
 
-/* By both ways, which must not differ. */
+/* Captures in both ways. The results must not differ. */
 static void identify(const Client *c, Subject *ret) {
     _cleanup_(subject_done) Subject old = SUBJECT_NULL;
     uint64_t now_usec = process_reader_now();
@@ -137,7 +138,7 @@ static void test_a_process_of_the_host(void **state) {
     client_end(&c);
 }
 
-/* No two captures have the same number, whatever becomes of the first. */
+/* No two captures have the same number, even after the first is gone. */
 static void test_serial(void **state) {
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
@@ -223,7 +224,7 @@ static void test_faked_root(void **state) {
     client_end(&c);
 }
 
-/* What a process becomes later is another caller's business. */
+/* A later change of the process's identity does not count. */
 static void test_another_user_later(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     _cleanup_(client_done) Client c = {.connection = -EBADF};
@@ -254,7 +255,7 @@ static void test_a_process_that_has_ended(void **state) {
     assert_int_equal(s.user_namespace, NAMESPACE_UNKNOWN);
 }
 
-/* Its number belongs to another process of the same user by now. */
+/* Its number now belongs to another process of the same user. */
 static void test_a_number_that_is_used_again(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     _cleanup_(client_done) Client c = client_start(NULL, NULL);
@@ -284,7 +285,7 @@ static void test_a_number_that_is_used_again(void **state) {
     waitpid(other, NULL, 0);
 }
 
-/* ---- Both ways, over processes of every kind ---- */
+/* ---- Both ways, with processes of every kind ---- */
 
 #define MASK(capability) (UINT64_C(1) << (capability))
 
@@ -414,7 +415,7 @@ static void *wait_for_end(void *unused) {
     return NULL;
 }
 
-/* The system call, not the library's, which changes all threads. */
+/* This is the system call. The library's function changes all threads. */
 static void *become_nobody_alone(void *pipe_end) {
     bool done = syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY) == 0 && prctl(PR_SET_NAME, "alone") == 0;
 
@@ -432,7 +433,7 @@ static bool start_thread_of_nobody(void) {
             read(ends[0], &byte, 1) == 1 && byte == 'y';
 }
 
-/* A process is what its first thread is. */
+/* The identity of a process is that of its first thread. */
 static void test_a_thread_of_another_user(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     _cleanup_(client_done) Client c = {.connection = -EBADF};
@@ -448,7 +449,7 @@ static void test_a_thread_of_another_user(void **state) {
     client_end(&c);
 }
 
-/* A thread that is not the first one connects, and runs under another uid than that. */
+/* A thread other than the first connects, under another uid than the first. */
 static const struct sockaddr_un *thread_address;
 static socklen_t thread_address_size;
 

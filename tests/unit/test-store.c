@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Records in slots: a write that ends anywhere, a byte that changes anywhere, a full disk, a killed process.
- * Every record is found again, or the store reports that one is missing. */
+/* Tests of records in slots: a write that ends anywhere, a changed byte anywhere, a full disk, a killed
+ * process. Every record is found again, or the store reports that one is missing. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -60,7 +60,7 @@ static void test_blank(void **state) {
     assert_view(slot, SLOT_TAKEN, TEXT_2);
 }
 
-/* One that an earlier version wrote. */
+/* A record that an earlier version wrote. */
 static void test_a_checksum_by_bytes(void **state) {
     char slot[SLOT_SIZE] = {};
     SlotHeader h = {.magic = "vfiodrec", .checksum = 0x519956880fd0a65a, .generation = 9, .length = 13};
@@ -85,7 +85,7 @@ static void test_a_write_that_ends_anywhere(void **state) {
         make_slot(slot, false);
         memcpy(slot, half, i);
         assert_view(slot, SLOT_TAKEN, i == n ? TEXT_2 : TEXT_1);
-        /* The first of a claim, into a slot that was freed, and into one that is new. */
+        /* The first record of a claim, in a freed slot and in a new one. */
         memset(slot, 0, SLOT_SIZE);
         memcpy(slot, half, i);
         assert_view(slot, i == 0 ? SLOT_FREE : i == n ? SLOT_TAKEN : SLOT_DAMAGED, NULL);
@@ -104,7 +104,7 @@ static void test_a_byte_that_changes_anywhere(void **state) {
             slot[i] ^= (char) (1U << bit);
             assert_view(slot, SLOT_TAKEN, TEXT_1);
         }
-    /* The only record of a claim: it must not pass for no record. */
+    /* The only record of a claim: damage must not make it count as no record. */
     for (size_t i = 0; i < size_1; i++)
         for (unsigned bit = 0; bit < 8; bit++) {
             make_slot(slot, false);
@@ -210,7 +210,7 @@ static void test_the_last_one_counts(void **state) {
     assert_reason(&claims, 0, "second");
     assert_reason(&claims, 1, "first");
     assert_null(find(&claims, 7));
-    /* What is freed is used again. */
+    /* Freed slots are used again. */
     assert_int_equal(save(f->store, 600, "new"), 0);
     assert_int_equal(size_of(f, "slots"), 512 * SLOT_SIZE);
 }
@@ -227,7 +227,7 @@ static void test_too_long_for_a_slot(void **state) {
     restart(f, &claims);
     assert_int_equal(claims.n, 2);
     assert_reason(&claims, 1, reason);
-    /* It stays a file, so that there is never a slot beside it that counts. */
+    /* The record stays a file, so no slot beside it can take precedence. */
     assert_int_equal(save(f->store, 1, "short again"), 0);
     restart(f, &again);
     assert_int_equal(again.n, 2);
@@ -261,7 +261,7 @@ static void test_a_damaged_slot(void **state) {
     assert_false(c->names.complete);
     assert_int_equal(c->names.n, 1);
     assert_int_equal(c->names.names[0].domain, 1);
-    /* It is not written over before somebody has looked. */
+    /* It is not overwritten before it was examined. */
     assert_int_equal(save(f->store, 3, "third"), 0);
     assert_int_equal(size_of(f, "slots"), 3 * SLOT_SIZE);
     copy = store_keep_copy(f->store, c);
@@ -273,7 +273,7 @@ static void test_a_damaged_slot(void **state) {
     assert_null(find(&again, 1));
 }
 
-/* Of every kind; the end of another word is no name. */
+/* Names of every kind. The end of another word is not a name. */
 static void test_salvaged_names(void **state) {
     static const char text[] =
             "{\"id\": \"0123456789abcdef\", \"reason\": \"snap:x map:y cap:z\", \"members\": [{\"name\": "
@@ -304,7 +304,7 @@ static void test_a_file_that_was_removed(void **state) {
     assert_int_equal(save(f->store, 2, "first"), -ENOENT);
 }
 
-/* A disk on which nothing can be written, by a limit on the sizes of files. */
+/* A disk on which nothing can be written, simulated by a limit on file sizes. */
 static void set_writable(bool writable) {
     const struct rlimit limit = {writable ? RLIM_INFINITY : 0, RLIM_INFINITY};
 
@@ -326,7 +326,7 @@ static void test_a_removal_that_fails(void **state) {
     assert_int_equal(store_remove(f->store, "0000000000000001"), -EFBIG);
     assert_int_equal(save(f->store, 2, "second"), -EFBIG);
     set_writable(true);
-    /* Its slot is not given to others meanwhile. */
+    /* Its slot is not given to another record meanwhile. */
     assert_int_equal(save(f->store, 3, "first"), 0);
     assert_int_equal(size_of(f, "slots"), 3 * SLOT_SIZE);
     assert_int_equal(sd_event_run(event, 10 * 1000 * 1000), 1);
@@ -337,7 +337,7 @@ static void test_a_removal_that_fails(void **state) {
     sd_event_unref(event);
 }
 
-/* In a child, which has mounts of its own. Its exit status: 77 when it may not have them. */
+/* Runs in a child, which has mounts of its own. Its exit status is 77 if it may not mount. */
 static int fill_the_disk(const char *directory) {
     _cleanup_(stored_claims_done) StoredClaims claims = {};
     Store *s;
@@ -353,7 +353,7 @@ static int fill_the_disk(const char *directory) {
         n++;
     if (r != -ENOSPC || n == 0)
         return 2;
-    /* Those that are there are written, freed and given to others as ever. */
+    /* Present records are written, freed and replaced as usual. */
     for (unsigned i = 0; i < n; i++)
         if (save(s, i, "second") < 0)
             return 3;
@@ -385,7 +385,7 @@ static void test_a_full_disk(void **state) {
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
-/* Tells each record after it was written, and keeps one claim in four. */
+/* Reports each record after writing it, and keeps one claim in four. */
 static void write_until_killed(Store *s, int fd) {
     for (unsigned i = 0;; i++) {
         char id[CLAIM_ID_MAX];

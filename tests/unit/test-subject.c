@@ -12,7 +12,7 @@
 static void test_capability(void **state) {
     Subject s = SUBJECT_NULL;
 
-    /* nothing is known, not even that it has none */
+    /* everything is unknown, even whether it has none */
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), -ENODATA);
     s.capabilities = 1 << CAP_SYS_RAWIO;
     s.capabilities_known = true;
@@ -25,10 +25,10 @@ static void test_capability(void **state) {
     s.capabilities_unsure = 1 << (CAP_SYS_RAWIO + 1);
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 1);
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO + 1), -ENODATA);
-    s.pid_namespace = NAMESPACE_OTHER; /* says nothing about capabilities */
+    s.pid_namespace = NAMESPACE_OTHER; /* irrelevant to capabilities */
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 1);
 
-    /* what it has there is nothing here, whatever else is known */
+    /* a capability there does not count here, whatever else is known */
     s.user_namespace = NAMESPACE_OTHER;
     assert_int_equal(subject_has_capability(&s, CAP_SYS_RAWIO), 0);
     s.capabilities_known = false;
@@ -51,7 +51,7 @@ static void test_describe(void **state) {
     assert_string_equal(subject_describe(&s, buf), "uid 4294967294 in another pid namespace");
 }
 
-/* A name becomes part of a message, and of the name of a socket. */
+/* The name becomes part of a message, and of the name of a socket. */
 static void test_scope_names(void **state) {
     static const char *const good[] = {"a", "ci", "_", "9", "lab-2.x_Y"};
     static const char *const bad[] = {"", ".", "-", ".ci", "-ci", "a b", "a:b", "a/b", "a\n", "\xc3\xa9"};
@@ -92,7 +92,7 @@ static void test_bridges(void **state) {
     }
 }
 
-/* What policy looks at. */
+/* The fields that policies match. */
 static void test_copy(void **state) {
     _cleanup_(subject_done) Subject copy = SUBJECT_NULL;
     Subject s = SUBJECT_NULL;

@@ -29,7 +29,7 @@ static int read_device(const char *s, DeviceSnapshot *ret) {
     return sysfs_read_device(&name, ret);
 }
 
-/* Writes into the function that was added last. */
+/* Writes a file into the function that was added last. */
 static void put(const char *device, const char *attribute, const char *text) {
     char path[512];
 
@@ -62,7 +62,7 @@ static void test_device(void **state) {
     assert_int_equal(read_device("0000:06:0d.1", &s), -ENODEV);
 }
 
-/* Registered with VFIO by a kernel that makes no node for it. */
+/* A device registered with VFIO, on a kernel that creates no node for it. */
 static void test_no_cdev(void **state) {
     const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "vfio-pci");
     DeviceSnapshot s;
@@ -78,7 +78,7 @@ static void test_noiommu_group_is_none(void **state) {
     DeviceSnapshot s;
 
     put(path, "vfio-dev/vfio0/uevent", "");
-    testbed_put("/sys/kernel/iommu_groups/0/name", "vfio-noiommu\n"); /* says nothing: mdevs have it, too */
+    testbed_put("/sys/kernel/iommu_groups/0/name", "vfio-noiommu\n"); /* irrelevant: mdevs have it, too */
     assert_int_equal(read_device("0000:06:0d.0", &s), 0);
     assert_int_equal(s.group, 0);
     testbed_mkdir("/sys/class/vfio/noiommu-0");
@@ -86,7 +86,7 @@ static void test_noiommu_group_is_none(void **state) {
     assert_int_equal(s.group, -1);
 }
 
-/* What does not parse is 0, none, or a driver that nobody knows; the device is still there. */
+/* A value that does not parse is 0, none, or an unknown driver, but the device still exists. */
 static void test_hostile_attributes(void **state) {
     static const char *const bad_ids[] = {"", "8086\n", "0x\n", "0x12345\n", "0x80 86\n", "-0x1\n", "junk\n"};
     const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
@@ -123,7 +123,7 @@ static void test_hostile_attributes(void **state) {
     assert_int_equal(s.vfio_index, -1);
 }
 
-/* A directory that is left without its attributes is a device on its way out. */
+/* A directory without attributes is a device that is being removed. */
 static void test_vanishing(void **state) {
     DeviceSnapshot s;
 
@@ -185,7 +185,7 @@ static void test_facts(void **state) {
     const Device d = {.name = name_of("0000:06:0d.0")}, gone = {.name = name_of("0000:06:0d.1")};
     DeviceFacts f = DEVICE_FACTS_NULL;
 
-    /* no reset_method: there is no way to reset it */
+    /* no reset_method: the device cannot be reset */
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_ALL, &f), 0);
     assert_int_equal(f.reset_methods, 0);
     assert_string_equal(f.driver_override, "");
@@ -207,7 +207,7 @@ static void test_facts(void **state) {
     assert_int_equal(f.removable, REMOVABLE_REMOVABLE);
     assert_int_equal(sysfs_read_enable_count(&d.name), 2);
 
-    /* only what was asked for */
+    /* only the requested facts */
     f = DEVICE_FACTS_NULL;
     assert_int_equal(sysfs_read_facts(NULL, &d, DEVICE_FACT_ENABLE_COUNT, &f), 0);
     assert_int_equal(f.enable_count, 2);
@@ -226,7 +226,7 @@ static void test_facts(void **state) {
     assert_int_equal(sysfs_read_enable_count(&gone.name), -ENODEV);
 }
 
-/* The device, its methods and its node as every claim looks at them. */
+/* The device, its methods and its node, as read for every claim. */
 static Device kept_device(const char *address, Group *g) {
     return (Device){.name = name_of(address),
             .vendor = 0x8086,
@@ -239,7 +239,7 @@ static Device kept_device(const char *address, Group *g) {
 static void assert_claim_facts(const Device *d, unsigned methods, long enable_count) {
     DeviceFacts f = DEVICE_FACTS_NULL;
 
-    /* twice: the second time from what was kept */
+    /* twice: the second read is from the kept files */
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(
                 sysfs_read_facts(NULL, d, DEVICE_FACT_RESET_METHODS | DEVICE_FACT_ENABLE_COUNT, &f), 0);
@@ -250,7 +250,7 @@ static void assert_claim_facts(const Device *d, unsigned methods, long enable_co
     }
 }
 
-/* What is kept open may say another thing each time, and nothing of a device that has gone. */
+/* Kept files can have another content each time, but none after the device has gone. */
 static void test_kept_files(void **state) {
     const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "vfio-pci");
     const Device d = kept_device("0000:06:0d.0", NULL);
@@ -260,7 +260,7 @@ static void test_kept_files(void **state) {
     put(path, "enable", "0\n");
     assert_claim_facts(&d, 0, 0);
 
-    /* another one in its place, with a reset */
+    /* another device in its place, with a reset */
     testbed_remove(path);
     assert_int_equal(sysfs_read_enable_count(&d.name), -ENODEV);
     path = testbed_add_pci("0000:06:0d.0", NIC, 7, "vfio-pci");
@@ -281,7 +281,7 @@ static void test_kept_files(void **state) {
     assert_int_equal(sysfs_read_enable_count(&d.name), -ENODEV);
 }
 
-/* With more devices than places, a device that lost its place is read as at first. */
+/* If there are more devices than places, a device without a place is read from the start. */
 static void test_many_kept_files(void **state) {
     char address[32];
 
@@ -306,7 +306,7 @@ static void test_check_of_an_open_device(void **state) {
     testbed_put("/sys/kernel/uevent_seqnum", "100\n");
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(sysfs_check_device(&d), 0);
-        /* Later removals may be its own, for nobody has looked since. */
+        /* Later removals may be its own, because the device has not been read since. */
         assert_int_equal(d.since_seqnum, 100);
         testbed_put("/sys/kernel/uevent_seqnum", "200\n");
     }
@@ -328,7 +328,7 @@ static void test_check_of_an_open_device(void **state) {
     put(path, "vfio-dev/vfio3/dev", "511:3\n");
     assert_int_equal(sysfs_check_device(&d), -ESTALE);
 
-    /* the same device, registered anew, and then not at all */
+    /* the same device, registered again, and then not at all */
     d.vendor = 0x10de;
     d.device = 0x2684;
     assert_int_equal(sysfs_check_device(&d), 0);
@@ -340,7 +340,7 @@ static void test_check_of_an_open_device(void **state) {
     assert_int_equal(sysfs_check_device(&d), 0);
 }
 
-/* Too few descriptors are an error of this process, and no fact about a device. */
+/* A lack of descriptors is an error of this process, and not a fact about a device. */
 static void test_no_descriptors(void **state) {
     const DeviceName name = {.pci_bus = 6};
     struct rlimit limit, low;
@@ -355,7 +355,7 @@ static void test_no_descriptors(void **state) {
     assert_true(first_free >= 0);
     (void) close(first_free);
 
-    for (unsigned n = 0; n < 17; n++) { /* of them, one stays open */
+    for (unsigned n = 0; n < 17; n++) { /* one of them stays open */
         Device d = {.name = name,
                 .vendor = 0x8086,
                 .device = 0x10d3,
@@ -386,7 +386,8 @@ static void test_no_descriptors(void **state) {
     }
 }
 
-/* Config space of a function with a PCI Express capability of that type, and ACS with all or no controls. */
+/* Writes the config space of a function with a PCI Express capability of that type, and ACS with all or no
+ * controls. */
 static void put_config(const char *device, unsigned type, int acs, size_t size) {
     uint8_t config[4096] = {0x86, 0x80, 0xd3, 0x10};
     char path[512];
@@ -418,7 +419,7 @@ static void test_acs_on_the_root_bus(void **state) {
     DeviceName gone = name_of("0000:00:06.0");
     AcsReport report;
 
-    /* alone: its config space is not even looked at */
+    /* alone: its config space is not even read */
     assert_int_equal(read_acs("0000:00:05.3").path, ACS_NOT_NEEDED);
     /* not alone, but the neighbour is a virtual function */
     testbed_link("/sys/devices/pci0000:00/0000:00:05.0/physfn", "../0000:00:04.0");
@@ -460,7 +461,7 @@ static void test_acs_below_ports(void **state) {
     put_config(path, PCI_PORT_ENDPOINT, -1, 4096);
     assert_int_equal(read_acs("0000:03:00.0").path, ACS_COMPLETE);
 
-    /* the first that does not isolate is named, from the device upwards */
+    /* the first blocker is reported, from the device upwards */
     put_config(root, PCI_PORT_ROOT, 0, 4096);
     report = read_acs("0000:03:00.0");
     assert_int_equal(report.path, ACS_INCOMPLETE);
@@ -470,7 +471,7 @@ static void test_acs_below_ports(void **state) {
     assert_int_equal(report.path, ACS_INCOMPLETE);
     assert_int_equal(report.blocker.pci_bus, 2);
 
-    /* what cannot be read is unknown, unless it is known to be open elsewhere */
+    /* an unreadable value is unknown, unless another place is known to be open */
     put_config(downstream, PCI_PORT_DOWNSTREAM, 1, 64);
     report = read_acs("0000:03:00.0");
     assert_int_equal(report.path, ACS_INCOMPLETE);
@@ -479,7 +480,7 @@ static void test_acs_below_ports(void **state) {
     assert_int_equal(read_acs("0000:03:00.0").path, ACS_UNKNOWN);
 }
 
-/* A virtual function is kept apart from its neighbours, whatever its config space says. */
+/* A virtual function is isolated from its neighbours, whatever its config space says. */
 static void test_acs_of_virtual_function(void **state) {
     const char *path;
     char link[512];
@@ -501,7 +502,8 @@ static DeviceFacts read_facts(const char *s, unsigned what) {
     return f;
 }
 
-/* What was read is known, also when it says "none"; what was not asked for or cannot be read is not. */
+/* A fact that was read is known, also if it is "none". One that was not requested or cannot be read is
+ * unknown. */
 static void test_known_facts(void **state) {
     const char *path = testbed_add_pci("0000:06:0d.0", NIC, 7, "e1000e");
     _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
@@ -529,7 +531,7 @@ static void test_known_facts(void **state) {
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_REMOVABLE).known, 0);
     put(path, "removable", "fixed\n");
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_REMOVABLE).known, DEVICE_FACT_REMOVABLE);
-    /* a kernel without nodes: there is none, and that is known */
+    /* a kernel without nodes: it is known that there is none */
     testbed_remove(numa);
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).known, DEVICE_FACT_NUMA_NODE);
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_NUMA_NODE).numa_node, -1);
@@ -549,7 +551,7 @@ static void test_serial(void **state) {
     assert_int_equal(f.known, DEVICE_FACT_SERIAL);
     assert_string_equal(f.serial, "");
 
-    /* what an unprivileged reader sees */
+    /* as an unprivileged reader sees it */
     put_config(path, PCI_PORT_ENDPOINT, 1, 64);
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_SERIAL).known, 0);
 
@@ -576,8 +578,8 @@ static void test_slot_path(void **state) {
             read_facts("0000:07:03.1", DEVICE_FACT_SLOT_PATH).slot_path, "0000:00:1c.0/00.0/03.1");
 }
 
-/* umockdev has no database of udev: libudev takes the properties from the uevent file, and whether udev has
- * been there is said here, in place of libudev. */
+/* umockdev has no udev database: libudev takes the properties from the uevent file. This function replaces
+ * the one of libudev that reports whether udev has processed a device. */
 static bool udev_is_done;
 
 int udev_device_get_is_initialized(struct udev_device *device) {
@@ -596,7 +598,7 @@ static void test_properties(void **state) {
     _cleanup_(device_facts_done) DeviceFacts f = DEVICE_FACTS_NULL;
     char text[16384] = "";
 
-    /* udev has not been there: what it will say is not known */
+    /* udev has not processed it yet: its result is unknown */
     put(path, "uevent", "PCI_SLOT_NAME=0000:06:0d.0\nID_PATH=pci-0000:06:0d.0\nEMPTY=\n");
     udev_is_done = false;
     assert_int_equal(read_facts("0000:06:0d.0", DEVICE_FACT_PROPERTIES).known, 0);
@@ -663,12 +665,12 @@ static void test_kernel_facts(void **state) {
     testbed_mkdir("/sys/class/vfio/noiommu-1");
     testbed_put("/sys/kernel/iommu_groups/2/name", "vfio-noiommu\n"); /* of a mediated device */
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
-    assert_false(k.iommu); /* made up */
+    assert_false(k.iommu); /* mediated devices do not count */
     testbed_mkdir("/sys/kernel/iommu_groups/0");
     testbed_put("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
     assert_true(k.iommufd && k.container && k.iommu && k.noiommu_support && k.noiommu_enabled);
-    assert_false(k.device_cdev); /* IOMMUFD alone makes no cdevs */
+    assert_false(k.device_cdev); /* IOMMUFD alone does not create device nodes */
 
     testbed_put("/proc/devices", "Character devices:\n  1 mem\n239 vfio\n511 vfio-dev\n\nBlock devices:\n");
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
@@ -700,7 +702,7 @@ static void test_lockdown(void **state) {
         assert_int_equal(sysfs_read_kernel_facts(&k), 0);
         assert_int_equal(k.lockdown, cases[i].locked);
     }
-    /* securityfs is not mounted; it is, and the kernel has no lockdown. */
+    /* securityfs is not mounted. Then it is, and the kernel has no lockdown. */
     testbed_remove("/sys/kernel/security/lockdown");
     testbed_mkdir("/sys/kernel/security");
     assert_int_equal(sysfs_read_kernel_facts(&k), 0);
@@ -713,11 +715,11 @@ static void test_lockdown(void **state) {
     assert_true(k.lockdown);
 }
 
-/* Devices that are claimed together or in turns do not take each other's place: functions of a bus, and the
- * first device of each bus, where most cards are. */
+/* Devices that are claimed together or alternately do not take each other's place: functions of a bus, and
+ * the first device of each bus, where most cards are. */
 static void test_neighbours_have_places_of_their_own(void **state) {
     static const struct {
-        unsigned n, bus, slot, function; /* so many devices, and what is one more from each to the next */
+        unsigned n, bus, slot, function; /* the number of devices, and the steps from each to the next */
     } rows[] = {{32, 1, 0, 0}, {32, 0, 1, 0}, {8, 0, 0, 1}};
 
     for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

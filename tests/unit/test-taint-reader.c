@@ -57,7 +57,7 @@ static void test_findings(void **state) {
     assert_true(has(TAINT_KERNEL, "TAINT_USER", true));
     assert_true(has(TAINT_KERNEL, "TAINT_OOT_MODULE", false));
 
-    /* looking twice finds nothing new */
+    /* a second look finds nothing new */
     taint_reader_read(&list, NULL, NULL);
     assert_int_equal(list.n, 7);
 }
@@ -80,7 +80,7 @@ static void set_mode(const char *node, mode_t mode) {
     assert_int_equal(chmod(real, mode), 0);
 }
 
-/* Who may open a node needs no policy. */
+/* A user that may open a node needs no policy. */
 static void test_open_nodes(void **state) {
     testbed_put("/proc/cmdline", "root=/dev/sda1\n");
     testbed_put("/proc/sys/kernel/tainted", "0\n");
@@ -123,7 +123,7 @@ static void test_access_lists(void **state) {
         const char *list;
         bool open;
     } cases[] = {
-            {"user::rw-,user:1000:rw-,group::---,mask::rw-,other::---", false}, /* by us */
+            {"user::rw-,user:1000:rw-,group::---,mask::rw-,other::---", false}, /* by vfiod */
             {"user::rw-,user:1000:rw-,user:1001:rw-,group::---,mask::rw-,other::---", true},
             {"user::rw-,user:1001:rw-,group::---,mask::---,other::---", false},
             {"user::rw-,group::---,group:5:r--,mask::r--,other::---", true},

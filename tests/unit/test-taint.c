@@ -17,7 +17,7 @@ static int setup(void **state) {
     return 0;
 }
 
-/* Everything found in text, "+" in front of what weakens. */
+/* Returns everything found in text, with "+" before what weakens the host. */
 static const char *findings(const char *text) {
     static char buf[4096];
 
@@ -49,7 +49,7 @@ static void test_parameters(void **state) {
             {"iommu=offline iommu=pto", ""},
             {"intel_iommu=off", "+intel_iommu=off"},
             {"intel_iommu=on,igfx_off", "+intel_iommu=igfx_off"},
-            {"intel-iommu=off", "+intel-iommu=off"}, /* the same to the kernel */
+            {"intel-iommu=off", "+intel-iommu=off"}, /* the kernel treats both alike */
             {"amd_iommu=off", "+amd_iommu=off"},
             {"amd_iommu=pgtbl_v2", ""},
             {"iommu.passthrough=1 iommu.passthrough", "iommu.passthrough=1 iommu.passthrough"},
@@ -59,9 +59,9 @@ static void test_parameters(void **state) {
             {"intremap=off intremap=no_x2apic_optout,nosid nointremap",
                     "+intremap=off +intremap=nosid +nointremap"},
             {"arm-smmu.disable_bypass=n", "+arm-smmu.disable_bypass=n"},
-            /* twice is once */
+            /* a duplicate counts once */
             {"iommu=off iommu=off", "+iommu=off"},
-            /* not the kernel's any more */
+            /* after "--" nothing is for the kernel */
             {"quiet -- iommu=off", ""},
             {"--=x iommu=off", "+iommu=off"},
     };
@@ -129,10 +129,10 @@ static void test_weakness(void **state) {
     assert_string_equal(text, "pcie_acs_override=downstream, claim without an IOMMU (pci:0000:06:0d.0)");
     free(text);
 
-    /* that of another device is another */
+    /* the same kind for another device is another taint */
     assert_ptr_not_equal(taint_list_add(&list, TAINT_NOIOMMU_CLAIM, true, "claim without an IOMMU"), t);
 
-    /* what does not fit may be anything */
+    /* a taint that does not fit may be of any kind */
     list = (TaintList){};
     for (unsigned i = 0; i < TAINTS_MAX + 3; i++) {
         snprintf(what, sizeof(what), "%u", i);
@@ -203,7 +203,7 @@ static void test_json_and_back(void **state) {
     assert_string_equal(t->rule, "lab (/x.json:1)");
     assert_string_equal(t->reason, "a lab");
 
-    /* One entry that is odd, and none is believed. */
+    /* If one entry is invalid, none is used. */
     json_object_object_add(
             json_object_array_get_idx(array, again.n - 1), "kind", json_object_new_string("nothing"));
     assert_int_equal(read_back(json_object_to_json_string(array), &again), -EBADMSG);

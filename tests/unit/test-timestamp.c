@@ -15,7 +15,7 @@ static void test_parse(void **state) {
     } good[] = {
             {"1970-01-01T00:00:00Z", 0},
             {"1970-01-01T01:00:00+01:00", 0},
-            {"1969-12-31T23:00:00-01:00", UINT64_MAX}, /* years begin with 1970 */
+            {"1969-12-31T23:00:00-01:00", UINT64_MAX}, /* 1970 is the first year */
             {"1970-01-01T00:00:00.000001Z", 1},
             {"1970-01-01T00:00:00.0000019Z", 1},
             {"1970-01-01t00:00:01z", 1000000},
@@ -53,7 +53,7 @@ static void test_malformed(void **state) {
     }
 }
 
-/* Every day for four hundred years, after which the calendar repeats, compared with the C library's. */
+/* Compares every day of four hundred years, after which the calendar repeats, with the C library's result. */
 static void test_round_trip(void **state) {
     for (uint64_t day = 0; day < 400 * 365; day++) {
         uint64_t seconds = day * 86400 + day % 86400, usec = 0;
@@ -85,7 +85,7 @@ static void test_exact(void **state) {
         assert_int_equal(timestamp_parse(text, &usec), 0);
         assert_true(usec == cases[i].usec);
     }
-    /* What no clock shows stays text of that size. */
+    /* A value that is out of range must still fit into a text of that size. */
     {
         char text[TIMESTAMP_EXACT_MAX];
 

@@ -56,7 +56,7 @@ static UsageCharge *charge(World *w, const char *rule, uid_t uid, const Subject 
 
 #define LOCKED 16384U
 
-/* A process that sleeps until it is killed, with so much locked memory. */
+/* Starts a process that sleeps until it is killed, with that much locked memory. */
 static Subject start_locking_process(size_t bytes) {
     Subject s = SUBJECT_NULL;
     int ready[2];
@@ -66,8 +66,7 @@ static Subject start_locking_process(size_t bytes) {
     s.uid = 1000;
     s.pid = fork();
     if (s.pid == 0) {
-        /* A sanitizer's mlock() does nothing; and who waits for the end of our output must not wait for this.
-         */
+        /* A sanitizer's mlock() does nothing. The child must not keep our output open for its reader. */
         void *memory = mmap(NULL, LOCKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
         if (memory == MAP_FAILED || (bytes > 0 && syscall(SYS_mlock, memory, bytes) < 0) ||
@@ -145,7 +144,7 @@ static void test_a_claim_that_grows_is_counted_once(void **state) {
     add_charge(&left, "other", 1);
     c = charge(w, "r", 1000, NULL, 0);
     assert_int_equal(usage_charge(w->usage, &more, 1000, NULL, c, &joining), 0);
-    for (unsigned i = 0; i < 2; i++) { /* on their way, and when they have joined */
+    for (unsigned i = 0; i < 2; i++) { /* while they join, and after they have joined */
         assert_int_equal(count(w, "r", &s).claims, 1);
         assert_int_equal(count(w, "r", &s).devices_of_user, 3);
         assert_int_equal(count(w, "other", &s).claims_of_user, 1);
@@ -157,7 +156,7 @@ static void test_a_claim_that_grows_is_counted_once(void **state) {
     assert_int_equal(count(w, "r", &s).claims, 0);
     assert_int_equal(count(w, "r", &s).devices, 0);
     assert_int_equal(count(w, "other", &s).claims, 1);
-    /* Back again, by a rule that it has no device of: a claim more. */
+    /* It joins again, charged to a rule that it has no device of, which counts as one claim more. */
     assert_int_equal(usage_charge(w->usage, &more, 1000, NULL, c, &joining), 0);
     assert_int_equal(count(w, "r", &s).claims, 1);
     usage_discharge(joining);
@@ -196,20 +195,20 @@ static void test_locked_memory_counts_until_the_process_ends(void **state) {
     assert_int_equal(count(w, "r", &other).pinned_spare, 0);
     assert_int_equal(count(w, "r", &p).pinned_spare, 4 * MIB);
 
-    /* Its next claim shares it, as far as it goes. */
+    /* Its next claim can use the spare memory, as far as it suffices. */
     b = charge(w, "r", 1000, &p, 6 * MIB);
     assert_int_equal(count(w, "r", &other).pinned, 6 * MIB);
     assert_int_equal(count(w, "r", &p).pinned_spare, 0);
     usage_set_raised(b);
     end_process(w, &p);
-    /* Somebody has its device yet. */
+    /* A claim still has its device. */
     assert_int_equal(count(w, "r", &other).pinned, 6 * MIB);
     usage_discharge(b);
     assert_int_equal(count(w, "r", &other).pinned, 0);
     end_process(w, &other);
 }
 
-/* Of this test itself, whose limit is known, and may be set up to the hard one. */
+/* Returns this process, whose limit is known and can be raised up to the hard limit. */
 static Subject own_process(struct rlimit *ret) {
     Subject s = SUBJECT_NULL;
 
@@ -251,7 +250,7 @@ static void test_the_limit_is_put_back(void **state) {
     UsageCharge *a = raise_by(w, "r", &p, 128 * 1024), *b = raise_by(w, "other", &p, 64 * 1024);
 
     assert_int_equal(soft_limit(), 192 * 1024);
-    /* Never below what other claims of the process need. */
+    /* It is not lowered below what other claims of the process need. */
     end(a);
     assert_int_equal(soft_limit(), 64 * 1024);
     assert_int_equal(count(w, "r", &p).pinned, 0);
@@ -260,11 +259,11 @@ static void test_the_limit_is_put_back(void **state) {
     assert_int_equal(soft_limit(), before.rlim_cur);
     assert_int_equal(count(w, "other", &p).pinned, 0);
 
-    /* Below what it had, it never goes. */
+    /* It is never lowered below its original value. */
     a = raise_by(w, "r", &p, 4096);
     end(a);
     assert_int_equal(soft_limit(), before.rlim_cur);
-    /* Nor when only the daemon ends, and the claim does not. */
+    /* It is not lowered if only the daemon ends, and the claim does not. */
     a = raise_by(w, "r", &p, 128 * 1024);
     usage_discharge(a);
     assert_int_equal(soft_limit(), 128 * 1024);
@@ -281,9 +280,9 @@ static void test_a_limit_of_the_processs_own_stays(void **state) {
     assert_int_equal(prlimit(0, RLIMIT_MEMLOCK, &own, NULL), 0);
     end(a);
     assert_int_equal(soft_limit(), own.rlim_cur);
-    assert_int_equal(count(w, "r", &p).pinned, 128 * 1024); /* it may still have it */
+    assert_int_equal(count(w, "r", &p).pinned, 128 * 1024); /* the process may still have it locked */
     assert_int_equal(count(w, "r", &p).pinned_spare, 128 * 1024);
-    /* What it has set is what the next claim puts back. */
+    /* The next claim restores the limit that the process has set itself. */
     b = raise_by(w, "other", &p, 192 * 1024);
     end(b);
     assert_int_equal(soft_limit(), own.rlim_cur);
@@ -317,7 +316,7 @@ static void test_claims_at_a_time_add_up(void **state) {
     end_process(w, &p);
 }
 
-/* As in a record that somebody has edited. */
+/* A record that somebody has edited. */
 static void test_memory_by_no_rule(void **state) {
     _cleanup_(plan_done) Plan plan = PLAN_NULL;
     World *w = *state;
@@ -352,7 +351,7 @@ static void assert_memory(World *w, uint64_t allowed, uint64_t locked) {
     assert_int_equal(l, locked);
 }
 
-/* A process with two claims, by two rules, has its memory once. */
+/* The memory of a process with two claims, by two rules, counts once. */
 static void test_memory_that_is_locked(void **state) {
     World *w = *state;
     Subject p = start_locking_process(LOCKED);

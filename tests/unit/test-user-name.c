@@ -31,7 +31,7 @@ static void test_names(void **state) {
     is(1001, "uid 1001");
     is((uid_t) -1, "uid 4294967295");
     assert_string_equal(USER_TEXT(1000), "alice (1000)");
-    /* Another file replaces all of it. */
+    /* Another file replaces it entirely. */
     assert_int_equal(user_names_read("bob:x:1000:1000::/:/bin/sh\n"), 0);
     is(1000, "bob (1000)");
     is(0, "uid 0");
@@ -45,7 +45,7 @@ static void test_names(void **state) {
     user_names_done();
 }
 
-/* What would be read as something else, or is no line of passwd(5), is left out. */
+/* Lines that would be misread, or are not valid for passwd(5), are ignored. */
 static void test_odd_lines(void **state) {
     assert_int_equal(user_names_read("\n"
                                      ":x:1:1::/:\n"
@@ -84,7 +84,7 @@ static void test_many(void **state) {
     free(text);
     is(200000, "u0 (200000)");
     is(200000 - 65535, "u65535 (134465)");
-    is(200000 - 65536, "uid 134464"); /* of so many */
+    is(200000 - 65536, "uid 134464"); /* the size of the range */
     user_names_done();
 }
 

@@ -46,7 +46,7 @@ static void test_names(void **state) {
     assert_string_equal(module, "igb_vfio_pci");
 }
 
-/* Nothing is said about a kernel whose modules are not there. */
+/* Without the kernel's modules nothing is known. */
 static void test_no_modules(void **state) {
     DeviceFacts f = DEVICE_FACTS_NULL;
 

@@ -33,7 +33,7 @@ static void expect(VarlinkFrame *f, const char *text) {
     assert_non_null(message);
     assert_string_equal(message, text);
     assert_int_equal(size, strlen(text));
-    assert_ptr_equal(varlink_frame_peek(f, &size), message); /* as often as one likes */
+    assert_ptr_equal(varlink_frame_peek(f, &size), message); /* it can be repeated */
 }
 
 static int open_null(void) {
@@ -60,7 +60,7 @@ static void test_one_message_in_pieces(void **state) {
     expect(&f, "abc");
     varlink_frame_drop(&f);
     assert_true(varlink_frame_is_empty(&f));
-    assert_null(f.data); /* nothing is kept of an idle peer */
+    assert_null(f.data); /* an idle peer needs no buffer */
 }
 
 static void test_several_messages_at_once(void **state) {
@@ -86,7 +86,7 @@ static void test_a_message_is_bounded(void **state) {
     size_t room;
     char *p;
 
-    assert_int_equal(receive(&f, "1234567", 8, NULL, 0), 0); /* with its NUL */
+    assert_int_equal(receive(&f, "1234567", 8, NULL, 0), 0); /* including its NUL */
     expect(&f, "1234567");
     varlink_frame_drop(&f);
     assert_int_equal(receive(&f, "12345678", 8, NULL, 0), 0);

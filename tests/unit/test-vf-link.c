@@ -15,7 +15,7 @@
 
 #include "daemon/kernel/vf-link.h"
 
-/* ---- what a kernel would answer ---- */
+/* ---- simulated answers of a kernel ---- */
 
 typedef struct Answer {
     uint8_t data[2048];
@@ -112,7 +112,7 @@ static void test_answers_are_read(void **state) {
     assert_int_equal(link.network.protocol, ETH_P_8021AD);
 
     assert_int_equal(vf_link_decode(a.data, a.size, 9, 2, 5, NULL, &link), 0);
-    assert_false(vf_network_has(&link.network, VF_SPOOFCHK)); /* -1: the driver has none */
+    assert_false(vf_network_has(&link.network, VF_SPOOFCHK)); /* -1: its driver does not support it */
     assert_true(vf_network_has(&link.network, VF_TRUST));
 
     assert_int_equal(vf_link_decode(a.data, a.size, 9, 3, 5, NULL, &link), 0);
@@ -132,11 +132,11 @@ static void assert_taken(uint32_t function, uint8_t first, uint8_t last, bool ta
 }
 
 static void test_taken_addresses(void **state) {
-    assert_taken(0, 2, 1, false); /* its own */
+    assert_taken(0, 2, 1, false); /* it is its own */
     assert_taken(1, 2, 1, true);
-    assert_taken(1, 2, 2, true);    /* its own, and that of another */
-    assert_taken(0, 2, 0x77, true); /* of the interface */
-    assert_taken(0, 2, 0x78, true); /* which it had from its maker */
+    assert_taken(1, 2, 2, true);    /* its own, and that of another function */
+    assert_taken(0, 2, 0x77, true); /* the interface's own */
+    assert_taken(0, 2, 0x78, true); /* the interface's permanent one */
     assert_taken(0, 2, 3, false);
 }
 
@@ -146,11 +146,11 @@ static void test_bad_answers(void **state) {
     VfLink link;
 
     assert_int_equal(vf_link_decode(a.data, a.size, 8, 0, 5, NULL, &link), -EBADMSG); /* another interface */
-    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 6, NULL, &link), -EBADMSG); /* another question */
+    assert_int_equal(vf_link_decode(a.data, a.size, 9, 0, 6, NULL, &link), -EBADMSG); /* another request */
     assert_int_equal(vf_link_decode_ack(a.data, a.size, 5), -EBADMSG);
-    for (size_t size = 0; size < a.size; size++) /* cut anywhere, in a buffer of just that size */
+    for (size_t size = 0; size < a.size; size++) /* cut anywhere, in a buffer of exactly that size */
         assert_int_equal(vf_link_decode(memcpy(copy, a.data, size), size, 9, 0, 5, NULL, &link), -EBADMSG);
-    /* Any length of any attribute may be wrong: nothing is read beyond the end. */
+    /* Any length of any attribute may be wrong. Nothing is read beyond the end. */
     for (size_t at = sizeof(struct nlmsghdr); at < a.size; at++)
         for (unsigned value = 0; value < 256; value += 51) {
             memcpy(copy, a.data, a.size);
@@ -180,7 +180,7 @@ static void test_errors(void **state) {
     assert_int_equal(vf_link_decode_ack(&e, sizeof(e), 5), -EBADMSG);
 }
 
-/* What is written reads back as the kernel reads it: a request to set has the form of an answer. */
+/* A written request reads back as the kernel reads it: a request to set has the form of an answer. */
 static void test_requests(void **state) {
     VfNetwork n = {.has = 0xf, .mac = {2, 0, 0, 0, 0, 9}, .vlan = 12, .spoofchk = true, .trust = true};
     uint8_t data[VF_LINK_MESSAGE_MAX];
@@ -204,7 +204,7 @@ static void test_requests(void **state) {
     assert_int_equal(size, sizeof(struct nlmsghdr) + sizeof(struct ifinfomsg) + 8);
 }
 
-/* ---- what this kernel answers: an interface without virtual functions ---- */
+/* ---- the answer of the running kernel: an interface without virtual functions ---- */
 
 static size_t ask(int fd, const uint8_t *message, size_t size, uint8_t *answer, size_t room) {
     ssize_t n;

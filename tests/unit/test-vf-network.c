@@ -87,7 +87,7 @@ static void test_patterns(void **state) {
     assert_int_equal(p.mask, 0xffffff0000ff);
     assert_int_equal(mac_pattern_parse("*:*:*:*:*:*", &p, &why), 0);
     assert_int_equal(p.mask, 0);
-    assert_int_equal(mac_pattern_parse("00:00:00:00:00:*", &p, &why), 0); /* nobody asks for the zero one */
+    assert_int_equal(mac_pattern_parse("00:00:00:00:00:*", &p, &why), 0); /* not only zero matches */
 }
 
 static void test_ranges(void **state) {
@@ -118,7 +118,7 @@ static void test_bounds(void **state) {
 
     assert_int_equal(mac_pattern_parse("52:54:00:*:*:*", &macs[0], &why), 0);
     assert_int_equal(mac_pattern_parse("02:00:00:00:00:01", &macs[1], &why), 0);
-    assert_int_equal(check(&b, "trust=off"), VF_TRUST); /* it is not named */
+    assert_int_equal(check(&b, "trust=off"), VF_TRUST); /* trust is not listed */
     b.trust = 1U << false;
     b.spoofchk = 1U << true;
     assert_int_equal(check(&b, "mac=52:54:00:ff:ff:ff,vlan=10,trust=off,spoofchk=on"), -EINVAL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The rule of who may read what, over every table that there is: a field that is not for the reader has its
- * empty value, its own getter is not even called, and what arrives has the type that the table says. */
+/* Tests who may read what, for every table: a field that the reader may not read has its empty value, its own
+ * getter is not called, and each value has the type that the table declares. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "daemon/broker/views.h"
 
-/* A sink that writes text: containers as the brackets of their type. */
+/* A sink that writes text. Containers become the brackets of their type. */
 static int text_text(void *to, const char *text) {
     strbuf_addf(to, "'%s' ", text);
     return 0;
@@ -104,7 +104,7 @@ static void test_empty_values(void **state) {
     }
 }
 
-/* Fields that reveal the content of rules are for some readers only. */
+/* Fields that reveal the content of rules are only for some readers. */
 static void test_secrets_of_the_tables(void **state) {
     static const struct {
         ViewKind kind;
@@ -124,7 +124,7 @@ static void test_secrets_of_the_tables(void **state) {
     assert_null(view_find_field(&view_tables[VIEW_CLAIM], "Rules"));
 }
 
-/* A value that depends on the reader must not be sent to everybody. */
+/* A value that depends on the reader must not be sent to all readers. */
 static void test_tables_are_sane(void **state) {
     for (ViewKind kind = 0; kind < _VIEW_KIND_MAX; kind++) {
         assert_int_equal(view_tables[kind].kind, kind);

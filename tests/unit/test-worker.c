@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The daemon's side of a worker, with this test in the roles of the spawner and of the worker: what they send
- * comes in any order that the kernel allows. */
+/* The daemon's side of a worker. The test plays the spawner and the worker: their messages come in any order
+ * that the kernel allows. */
 
 #include "daemon/kernel/worker.h"
 
@@ -29,10 +29,10 @@ typedef struct World {
     WorkerPool *pool;
     int spawner[2]; /* the daemon's end, and ours */
     int worker;     /* the worker's end of its socket; ours */
-    pid_t process;  /* that has the pidfd of the worker */
+    pid_t process;  /* the pidfd of the worker refers to it */
     WorkerTask *task;
     unsigned n_done, n_steps, n_stuck, n_returned;
-    WorkerStuck stuck; /* as last told */
+    WorkerStuck stuck; /* the last report */
     int32_t error;
     struct stat got; /* of the first fd that came */
 } World;
@@ -94,13 +94,13 @@ static void on_step(void *userdata, const WorkerResult *result) {
 static void on_stuck(void *userdata, const WorkerStuck *stuck, bool returned) {
     World *w = userdata;
 
-    assert_int_equal(w->n_done, 1); /* its caller was told before */
+    assert_int_equal(w->n_done, 1); /* its caller was notified before */
     w->n_stuck += !returned;
     w->n_returned += returned;
     w->stuck = *stuck;
 }
 
-/* A pool with one order on its way to the worker, whose end of the socket we have. */
+/* A pool with one order on its way to the worker, whose end of the socket is ours. */
 static int begin_within(void **state, uint64_t timeout_usec) {
     static const WorkerOrder order = {
             .operation = WORKER_RESET, .item.name = {.kind = DEVICE_KIND_PCI, .pci_bus = 6}};
@@ -161,7 +161,7 @@ static void send_done(World *w, uint32_t n_fds) {
     send_packet(w->worker, &(WorkerResult){.done = true, .n_fds = n_fds}, sizeof(WorkerResult), -EBADF);
 }
 
-/* Sends a file, whose status comes back. */
+/* Sends a file, whose status is returned. */
 static struct stat send_file(World *w) {
     int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     struct stat status;
@@ -193,7 +193,7 @@ static void test_an_order(void **state) {
     assert_true(w->n_steps > 0);
 }
 
-/* The spawner starts the worker, and sends the pidfd after that. */
+/* The spawner starts the worker, and sends the pidfd afterwards. */
 static void test_a_worker_that_is_faster_than_its_spawner(void **state) {
     World *w = *state;
     struct stat sent = send_file(w);
@@ -254,7 +254,7 @@ static int count(void *userdata, const WorkerStuck *stuck) {
     return 0;
 }
 
-/* The process that has its pidfd can be killed, other than one that sleeps in the kernel: so it is stuck for
+/* Unlike a process that sleeps in the kernel, the process of the pidfd can be killed, so it is stuck only for
  * a moment. */
 static void test_a_worker_that_is_late(void **state) {
     World *w = *state;

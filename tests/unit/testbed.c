@@ -11,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-/* A broken testbed must not be mistaken for a failed or passed test. */
+/* A broken testbed must not look like a failed or passed test. */
 #define REQUIRE(condition)                                                                                   \
     do {                                                                                                     \
         if (!(condition)) {                                                                                  \
@@ -50,7 +50,7 @@ bool testbed_works(void) {
     return works;
 }
 
-/* The real path, below a directory that umockdev does not touch; parents are made. */
+/* Returns the real path, below a directory that umockdev does not touch. Creates parents. */
 static const char *real_path(const char *path, char buf[static PATH_MAX]) {
     REQUIRE((size_t) snprintf(buf, PATH_MAX, "%s%s", root, path) < PATH_MAX);
     for (char *p = buf + strlen(root) + 1; (p = strchr(p, '/')); p++) {
@@ -200,7 +200,7 @@ bool testbed_uevent(const char *action, const char *path, const char *subsystem)
             "ACTION=%s%cDEVPATH=%s%cSUBSYSTEM=%s%cSEQNUM=%u%c", action, 0, path + strlen("/sys"), 0,
             subsystem, 0, ++sequence, 0);
 
-    /* umockdev turns the netlink socket of each monitor into one of these. */
+    /* umockdev replaces the netlink socket of each monitor with one of these. */
     for (unsigned i = 0; i < 8; i++) {
         struct sockaddr_un listener = {.sun_family = AF_UNIX};
 

@@ -14,7 +14,7 @@ need_root() {
     [ "$(id -u)" = 0 ] || die "$1 needs root (it sets up a chroot with other users' files): use sudo"
 }
 
-# The Debian mirror that this host itself uses: no mirror is named in the tree, a site's own stays in force.
+# The Debian mirror that this host uses. The tree names no mirror, so a site's own stays in use.
 host_mirror() {
     local codename uri
     if [ -n "${VFIOD_VM_MIRROR:-}" ]; then
@@ -22,7 +22,7 @@ host_mirror() {
         return
     fi
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    # ORIGIN comes from the downloaded lists and stays as it is written when there are none yet.
+    # ORIGIN comes from the downloaded lists and stays unexpanded if there are none yet.
     # shellcheck disable=SC2016 # apt expands it
     uri=$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(ORIGIN) $(REPO_URI)' 'Created-By: Packages' |
         awk -v c="$codename" '$1 == c && $2 == "main" && ($3 == "Debian" || $3 ~ /^\$/) { print $4; exit }')
@@ -44,7 +44,7 @@ mmdebstrap_options() {
 # package_list FILE: its entries, without comments.
 package_list() { sed -e 's/#.*//' -e 's/[[:space:]]*$//' -e '/^$/d' "$1"; }
 
-# run_logged LOG COMMAND...: silent when it works, the end of its output when not.
+# run_logged LOG COMMAND...: prints nothing on success, and the end of the output on failure.
 run_logged() {
     local log=$1
     shift

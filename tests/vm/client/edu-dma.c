@@ -165,7 +165,7 @@ static int edu_round_trip(const struct session *s, const struct device *d, volat
     return 0;
 }
 
-/* The interrupt and the mapped registers stay with the device: in --hold mode it is a device in use. */
+/* The interrupt and the mapped registers stay with the device, so that with --hold it is a device in use. */
 static int drive_edu(const struct session *s, const struct device *d) {
     struct vfio_region_info region;
 
@@ -200,7 +200,8 @@ static int drive(const struct session *s, const struct device *d) {
 
 /* ---- the reset of a bus or slot ---- */
 
-/* What the reset would hit. The kernel tells by the iommufd whose it is, or has to be shown by the groups. */
+/* Prints what the reset would hit. The kernel checks ownership by the iommufd, or by the groups that we
+ * pass. */
 static int show_reach(const struct device *d) {
     union {
         struct vfio_pci_hot_reset_info info;
@@ -265,7 +266,7 @@ static void introduce(const struct session *s) {
     putchar('\n');
 }
 
-/* Blocks SIGTERM and returns a descriptor that reads it, early, so that none is lost before hold(). */
+/* Blocks SIGTERM early, so that none is lost before hold(), and returns a descriptor that reads it. */
 static int open_sigterm(void) {
     sigset_t set;
 

@@ -52,7 +52,7 @@ static int set_register(const struct device *d, uint32_t bar, unsigned reg, uint
     return 0;
 }
 
-/* Until all of the bits have this value. */
+/* Waits until all of the bits have this value. */
 static int await_register(const struct device *d, uint32_t bar, unsigned reg, uint32_t bits, uint32_t value) {
     struct vfio_region_info region;
     uint32_t seen = 0;
@@ -94,7 +94,7 @@ static int lsi_move(const struct session *s, const struct device *d, bool leave)
         *program++ = opcode | (LSI_SCRATCH + i) << 16 | 4;
         *program++ = IOVA + i;
     }
-    *program++ = 0x98080000; /* an interrupt, whatever happened */
+    *program++ = 0x98080000; /* it ends with an interrupt in any case */
     *program++ = 0;
     if (set_register(d, VFIO_PCI_BAR1_REGION_INDEX, LSI_DSP, IOVA + PAGE) < 0)
         return -1;

@@ -247,7 +247,7 @@ static int send_frame(struct session *s) {
     struct pollfd wait = {.fd = rx->call, .events = POLLIN};
 
     memset(tx->buffer, 0, header);
-    memset(tx->buffer + header, 0xff, 6); /* to everybody */
+    memset(tx->buffer + header, 0xff, 6); /* the broadcast address */
     memcpy(tx->buffer + header + 6, s->mac, 6);
     for (size_t i = 12; i < FRAME; i++)
         tx->buffer[header + i] = (uint8_t) (i * 7 + 3);

@@ -9,8 +9,8 @@ command -v vfioctl >/dev/null || skip "vfiod is not installed: no --stage"
 
 SCRATCH=$(mktemp -d /tmp/case.XXXXXX)
 
-# A case leaves neither its policy nor a daemon with its drop-in behind. Its claims end with its processes. The next case
-# waits at its start for those that have not ended yet.
+# A case leaves neither its policy nor a daemon with its drop-in behind. Its claims end with its processes. The next
+# case starts when they have ended.
 leave() {
     rm -rf "$SCRATCH" /etc/vfiod/policy.d/*.json
     if [ -e /run/systemd/system/vfiod.service.d ]; then
@@ -24,13 +24,13 @@ trap leave EXIT
 
 # ---- policy ----
 
-# policy NAME <TEXT: puts a policy file in place; it is in force after a reload.
+# policy NAME <TEXT: writes a policy file. A reload loads it.
 policy() {
     mkdir -p /etc/vfiod/policy.d
     cat >"/etc/vfiod/policy.d/$1"
 }
 
-# allow USER DEVICE… [-- KEY VALUE…]: a policy of one rule, in force. An edu knows no reset, so the rule wants none.
+# allow USER DEVICE… [-- KEY VALUE…]: loads a policy of one rule. An edu has no reset, so the rule requires none.
 allow() {
     local user=$1 devices=() keys='"reset": "optional"'
     shift
@@ -48,9 +48,9 @@ POLICY
     vfioctl reload >/dev/null
 }
 
-# ---- a story: what is typed, by whom, and what comes back ----
+# ---- a story: what each user types, and the output ----
 
-# quoted WORD…: as a user would type them, with quotes only where they are required.
+# quoted WORD…: prints the words as a user would type them, with quotes only where they are required.
 quoted() {
     local word line=
     for word; do
@@ -187,7 +187,7 @@ until_event() {
     shift
     exec {events}< <(exec vfioctl monitor --json)
     watcher=$!
-    # The first line reports that it listens: the first try sees a change, or it is announced afterwards.
+    # The first line reports that it listens. A change is seen by the first try or announced afterwards.
     while IFS= read -r -t 45 line <&"$events"; do
         if "$@"; then
             kill "$watcher"
@@ -203,13 +203,13 @@ is_in_state() { [ "$(state_in_vfiod "$1")" = "$2" ]; }
 until_state() { until_event "$1 is $2" is_in_state "$@"; }
 
 there_is_no_claim() { [ -z "$(claim_ids)" ]; }
-# Every claim is over, by itself.
+# Waits until every claim has ended by itself.
 until_no_claims() { until_event "no claims" there_is_no_claim; }
 
-# Driver and override: where a device must be back at the end.
+# Prints the driver and the override, to which a device must be restored.
 state_of() { printf 'driver %s, driver_override %s\n' "$(driver_of "$1")" "$(override_of "$1")"; }
 
-# The network interface of a card, which comes back some time after its driver.
+# Waits for the network interface of a card, which reappears some time after its driver is bound.
 interface_of() {
     local path
     for path in "/sys/bus/pci/devices/$1"/{,virtio*/}net/*; do
