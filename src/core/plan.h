@@ -108,10 +108,9 @@ typedef struct Plan {
     DeviceNeeds needs; /* what the request requires of each claimed device; not recorded, since it is checked
                         * before the claim is held */
     char noiommu_reason[256]; /* of the rule; "" for every other backend */
-    char *companions; /* owned; host devices that a device link ties to claimed ones; not recorded; NULL: none
+    char *companions; /* owned; host devices tied to claimed ones by a device link; not recorded; NULL: none
                        */
-    char *drivers; /* owned; a line for each claimed PCI device: its vfio driver and the reason; not recorded
-                    */
+    char *drivers; /* owned; one line per claimed PCI device: its vfio driver and the reason; not recorded */
     char *resets;  /* owned; how each is reset, and which devices that reaches; not recorded */
     char *exposes; /* owned; what the grant exposes, and to whom; NULL unless it was requested */
 } Plan;
@@ -178,8 +177,7 @@ int plan_build(const PlanContext *context, const Request *request, const Subject
 /* Asks for the facts that a plan of this request will probably need, so that the plan is not built again for
  * each of them. Only facts that the policy needs may sleep. Returns 0 or -ENOMEM. */
 int plan_need(const PlanContext *context, const Request *request);
-/* Does the same if facts are available at once: reads them from source until the plan or a refusal is there.
- */
+/* Does the same if facts are available at once: reads them from source until there is a plan or a refusal. */
 int plan_build_from(const PlanContext *context, const FactSource *source, const Request *request,
         const Subject *subject, Plan *ret, Refusal *refusal);
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Reads device links from sysfs: "consumer:…" and "supplier:…" in the directory of a device. It never sleeps.
- */
+/* Reads device links from sysfs: "consumer:…" and "supplier:…" in a device's directory. It never sleeps. */
 
 #include "core/device-links.h"
 

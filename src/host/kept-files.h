@@ -36,14 +36,12 @@ typedef struct KeptFiles {
 
 /* The place of this device, which may be empty; never NULL. */
 KeptFiles *kept_files_find(const DeviceName *name);
-/* Keeps `enable`, `reset_method` and `power_state`. at: the device's directory. Returns 0 or negative errno.
- */
+/* Keeps `enable`, `reset_method` and `power_state` of the directory `at`. Returns 0 or negative errno. */
 int kept_files_open(KeptFiles *k, int at);
 /* Takes over the file. The device is registered with VFIO and matches d. */
 void kept_files_note_number(KeptFiles *k, int number, const Device *d, uint64_t seqnum);
 /* Is the device, which somebody has open, still registered as it was then, and does it match d? */
 bool kept_files_confirm(KeptFiles *k, const Device *d);
-/* Reads a kept file like read_attribute_at(). -ENODEV: its device is gone, and the place must be forgotten.
- */
+/* Reads a kept file like read_attribute_at(). -ENODEV: its device is gone, and the place must be freed. */
 ssize_t kept_files_read(int fd, char *buf, size_t size);
 void kept_files_forget(KeptFiles *k);

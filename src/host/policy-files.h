@@ -57,8 +57,7 @@ typedef struct PolicyFileInfo {
     size_t size;
 } PolicyFileInfo;
 
-/* A text in place of a file that may not exist yet or has another text. It is loaded as if it were the file.
- */
+/* A text that replaces a file, which may not exist yet. It is loaded as if it were the file. */
 typedef struct PolicyStandIn {
     const char *directory; /* one of the directories that are read; it may not exist */
     const char *name;      /* the file's name */

@@ -19,8 +19,7 @@ uint64_t sysfs_read_uevent_seqnum(void);
 /* Adds every device of all buses to the inventory, except those that vanish meanwhile. Returns 0 or negative
  * errno. */
 int sysfs_scan(Inventory *inventory);
-/* Does the same with a visitor, in no particular order. A non-zero return of visit ends it and is returned.
- */
+/* Does the same with a visitor, in no defined order. A non-zero return of visit ends it and is returned. */
 int sysfs_foreach(int (*visit)(const DeviceSnapshot *snapshot, void *userdata), void *userdata);
 
 /* Visits the names of the virtual functions of this device likewise, in the order of their numbers. Returns

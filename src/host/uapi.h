@@ -114,8 +114,7 @@ struct vfiod_device_attach_iommufd_pt {
 };
 #define VFIOD_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
 
-/* For VFIO_DEVICE_FEATURE: version 2 of migration since 5.18, logging of DMA since 6.1, dma-bufs since 6.19.
- */
+/* For VFIO_DEVICE_FEATURE: migration version 2 since 5.18, DMA logging since 6.1, dma-bufs since 6.19. */
 #define VFIOD_DEVICE_FEATURE_MIGRATION 1
 #define VFIOD_DEVICE_FEATURE_DMA_LOGGING_START 6
 #define VFIOD_DEVICE_FEATURE_DMA_BUF 11

@@ -97,10 +97,10 @@ struct ClaimRun {
     sd_event_source *stop;      /* the timer for stopping the processes that have its devices open */
     WorkerTask *stopper;        /* borrowed from the pool, while it stops them */
     bool spared_told;           /* it was logged that some of these processes are not stopped */
-    uint64_t ttl_usec;          /* counts from when it is given */
-    size_t n_looked;            /* the number of its devices that a worker was sent to, see claim-caps.h */
+    uint64_t ttl_usec;          /* counts from when the ticket is given */
+    size_t n_looked;            /* the number of its devices that were sent to a worker, see claim-caps.h */
     size_t n_woken;             /* the number of its devices that have power, see claim-power.h */
-    void (*go_on)(ClaimRun *j); /* called when that worker is back */
+    void (*go_on)(ClaimRun *j); /* called when that worker returns */
     size_t n_asked;             /* the number of questions that the kernel was asked about it */
     ClaimEnd end;               /* why it ends, set when it does */
 };

@@ -569,7 +569,7 @@ static void tell_rest_later(NodeWatch *w) {
         (void) sd_event_source_set_enabled(w->rest, SD_EVENT_ONESHOT);
 }
 
-/* A close that was seen while our file is open was of somebody who had the node open before. */
+/* A close that was seen while our file is open belongs to somebody who had the node open before. */
 void node_watch_settle(NodeWatch *w, NodeEntry *e) {
     w->settling = e;
     (void) read_events(w);
