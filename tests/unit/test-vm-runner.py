@@ -67,9 +67,10 @@ class Boot(unittest.TestCase):
 
 
 class PretendedGuest:
-    """Each boot takes the next of `boots`: a reason not to come up, or None."""
+    """Each boot takes the next of `boots`: a reason not to come up, or None. Each part of a case, the next of `statuses`."""
 
-    boots = []
+    boots, statuses = [], []
+    plugged = {"d": {"driver": "e1000e", "id": "d", "bus": "hot0"}}
 
     def __init__(self, *_):
         self.failure = self.boots.pop(0)
@@ -80,7 +81,10 @@ class PretendedGuest:
         return {"uptime": 1, "kernel": "6", "systemd": "252", "state": "running"}
 
     def run(self, case, story):
-        return {"status": 0, "seconds": 1.0}
+        return {"status": self.statuses.pop(0), "seconds": 1.0}
+
+    def reboot(self):
+        pass
 
     def interrupt(self):
         pass
@@ -93,18 +97,19 @@ class PretendedGuest:
 
 
 class Restart(unittest.TestCase):
-    def run_cases(self, *boots):
+    def run_cases(self, *boots, statuses=(0,)):
         """(passed, failed, stderr)"""
-        PretendedGuest.boots = list(boots)
+        PretendedGuest.boots, PretendedGuest.statuses = list(boots), list(statuses)
+        self.plugged = []  # for each boot
         options = types.SimpleNamespace(kernel="full", machine="iommu", bus="daemon", story=False)
-        case = types.SimpleNamespace(name="smoke", timeout=60, why_not=lambda _: None)
+        self.case = case = types.SimpleNamespace(name="smoke", timeout=60, part=1, seconds=0, why_not=lambda _: None)
         report = vm.Report(options)
         said = io.StringIO()
         with tempfile.TemporaryDirectory() as directory, contextlib.redirect_stdout(io.StringIO()), \
                 contextlib.redirect_stderr(said):
             vm.CACHE, vm.Guest = Path(directory), PretendedGuest
             Path(directory, "qemu.log").write_text("")
-            vm.run_cases([case], report, options, lambda _: [], None)
+            vm.run_cases([case], report, options, lambda _, plugged: self.plugged.append(plugged), None)
         return report.passed, report.failed, said.getvalue()
 
     def test_a_guest_that_does_not_come_up_is_started_once_more(self):
@@ -115,6 +120,19 @@ class Restart(unittest.TestCase):
 
     def test_a_guest_that_never_comes_up_is_a_failure(self):
         self.assertEqual(self.run_cases("it hangs", "it hangs")[:2], (0, 1))
+
+    def test_a_case_goes_on_after_its_reboot(self):
+        """With the disks and the devices that it had; where it does not come up, it is one failure."""
+        self.assertEqual(self.run_cases(None, None, None, statuses=(vm.REBOOT, vm.REBOOT, 0))[:2], (1, 0))
+        self.assertEqual(self.plugged, [None, PretendedGuest.plugged, PretendedGuest.plugged])
+        self.assertEqual((self.case.part, self.case.seconds), (3, 3))
+        self.assertEqual(self.run_cases(None, "it hangs", "it hangs", statuses=(vm.REBOOT,))[:2], (0, 1))
+
+    def test_what_was_plugged(self):
+        plugged = {}
+        for n, command in enumerate(("device_add", "device_add", "device_del", "query-pci")):
+            vm.note_plugged(plugged, {"execute": command, "arguments": {"driver": "e1000e", "id": f"d{n % 2}", "mac": "52:54"}})
+        self.assertEqual(list(vm.plugged_arguments(plugged)), ["-device", "e1000e,id=d1,mac=52:54"])
 
 
 if __name__ == "__main__":
