@@ -129,10 +129,18 @@ class Restart(unittest.TestCase):
         self.assertEqual(self.run_cases(None, "it hangs", "it hangs", statuses=(vm.REBOOT,))[:2], (0, 1))
 
     def test_what_was_plugged(self):
-        plugged = {}
-        for n, command in enumerate(("device_add", "device_add", "device_del", "query-pci")):
-            vm.note_plugged(plugged, {"execute": command, "arguments": {"driver": "e1000e", "id": f"d{n % 2}", "mac": "52:54"}})
-        self.assertEqual(list(vm.plugged_arguments(plugged)), ["-device", "e1000e,id=d1,mac=52:54"])
+        """Not what QEMU refused, and not what has gone since, by whatever command."""
+        plugged = vm.Plugged()
+        for n, reply in enumerate(("return", "return", "error", "return"), 1):
+            plugged.note_request({"execute": "device_add", "id": n,
+                                  "arguments": {"driver": "e1000e", "id": f"d{n}", "addr": n, "x-on": n == 4}})
+            plugged.note_reply({"id": n, reply: {}})
+        plugged.note_request({"execute": "device_del", "id": 5, "arguments": {"id": "d1"}})
+        plugged.note_reply({"id": 5, "return": {}})
+        for name in ("d1", "d2"):
+            plugged.note_reply({"event": "DEVICE_DELETED", "data": {"device": name, "path": "/"}})
+        plugged.note_reply({"event": "DEVICE_DELETED", "data": {"path": "/"}})
+        self.assertEqual(list(plugged.arguments()), ["-device", "e1000e,id=d4,addr=4,x-on=on"])
 
 
 if __name__ == "__main__":
