@@ -128,6 +128,18 @@ class Restart(unittest.TestCase):
         self.assertEqual((self.case.part, self.case.seconds), (3, 3))
         self.assertEqual(self.run_cases(None, "it hangs", "it hangs", statuses=(vm.REBOOT,))[:2], (0, 1))
 
+    def test_a_panic_on_the_way_down_is_no_reboot(self):
+        def go_away(_):
+            raise vm.WentAway("it went away")
+        guest = types.SimpleNamespace(ctl=types.SimpleNamespace(send=lambda _: None), slowness=1, next_message=go_away)
+        with tempfile.TemporaryDirectory() as directory:
+            guest.console = Path(directory, "console")
+            guest.console.write_text("reboot: Restarting system\n")
+            REAL_GUEST.reboot(guest)
+            guest.console.write_text("Kernel panic - not syncing\n")
+            with self.assertRaisesRegex(vm.Died, "panicked"):
+                REAL_GUEST.reboot(guest)
+
     def test_what_was_plugged(self):
         """Not what QEMU refused, and not what has gone since, by whatever command."""
         plugged = vm.Plugged()
@@ -145,4 +157,5 @@ class Restart(unittest.TestCase):
 
 if __name__ == "__main__":
     vm = load(sys.argv.pop(1))
+    REAL_GUEST = vm.Guest
     unittest.main(verbosity=2)
