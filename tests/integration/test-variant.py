@@ -80,6 +80,35 @@ class MostSpecificTest(VariantTest):
         self.assertEqual((device['variant'], device['variantDriver']), ('mlx5_vfio_pci', 'mlx5_vfio_pci'))
 
 
+class GenericTest(VariantTest):
+    """Somebody has removed vfio-pci since vfiod started."""
+
+    def setUp(self):
+        super().setUp()
+        self.there, self.away = f'{self.host.root}/sys/bus/pci/drivers/{VFIO}', f'{self.host.root}/removed'
+        os.rename(self.there, self.away)
+        self.pending = self.c.acquire_later(self.other)
+        wait(lambda: self.systemd.jobs, 'systemd is asked to load the module')
+        self.assertEqual(self.systemd.jobs[0][1], 'modprobe@vfio_pci.service')
+        self.assertEqual(self.other.driver, 'e1000e')
+
+    def test_systemd_loads_it(self):
+        os.rename(self.away, self.there)
+        self.systemd.end(0)
+        claim = self.result(self.pending)
+        self.assertEqual(self.other.driver, VFIO)
+        claim.close()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
+    def test_it_cannot_be_loaded(self):
+        self.systemd.end(0)
+        with self.refused('BindFailed', self.other.name, VFIO, 'not loaded', 'modprobe vfio_pci'):
+            self.result(self.pending)
+        os.rename(self.away, self.there)
+        self.assert_untouched(self.before)
+
+
 class LoadTest(VariantTest):
     def begin(self):
         pending = self.c.acquire_later(self.nic)

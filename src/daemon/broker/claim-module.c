@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/str.h"
+#include "core/device-kind.h"
 #include "daemon/broker/claim-run.h"
 #include "host/variant-reader.h"
 
@@ -28,12 +29,19 @@ static void fail(ClaimRun *j, VfiodError code, const char *why, char *remedy) {
     claim_run_feed(j, CLAIM_EVENT_BIND_FAILED);
 }
 
+static bool is_generic(const PlanMember *m) {
+    return streq(m->target_driver, device_kind_info(m->name.kind)->driver);
+}
+
 static void fail_to_load(ClaimRun *j, const char *why) {
+    const PlanMember *m = current(j);
+
     fail(j, VFIOD_ERROR_BIND_FAILED, why,
-            format_string(
-                    "Nothing was changed. Try 'modprobe %s' and see the kernel log (journalctl -k). The "
-                    "operator can also let the rule name another driver (\"driver\": \"vfio-pci\").",
-                    current(j)->module));
+            format_string("Nothing was changed. Try 'modprobe %s' and see the kernel log (journalctl -k).%s",
+                    m->module,
+                    is_generic(m) ? ""
+                                  : " The operator can also let the rule name another driver (\"driver\": "
+                                    "\"vfio-pci\")."));
 }
 
 /* The unit ends well whatever modprobe reports. The module may have a driver of another name than planned. */
@@ -61,17 +69,24 @@ static int start_unit(ClaimRun *j, const char *module) {
     return unit_job_start(b->unit_jobs, unit, b->config.worker_timeout_usec, on_module, j, &j->loading);
 }
 
+/* Drivers of other kinds have no modules that vfiod may load. */
+static bool needs_module(const PlanMember *m) {
+    return m->bind && m->name.kind == DEVICE_KIND_PCI && *m->target_driver &&
+            !variant_is_loaded(m->target_driver);
+}
+
 static void load_next(ClaimRun *j) {
     const Plan *plan = &j->claim.plan;
     int r;
 
-    while (j->n_loaded < plan->n_members &&
-            (!*current(j)->module || variant_is_loaded(current(j)->target_driver)))
+    while (j->n_loaded < plan->n_members && !needs_module(current(j)))
         j->n_loaded++;
     if (j->n_loaded == plan->n_members) {
         j->go_on(j);
         return;
     }
+    if (!*current(j)->module) /* vfio-pci, which was removed after vfiod had started */
+        variant_module_name(current(j)->target_driver, current(j)->module);
     if (!unit_jobs_have_bus(j->broker->unit_jobs)) {
         fail_to_load(j, NO_BUS);
         return;
