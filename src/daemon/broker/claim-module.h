@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The modules of variant drivers. vfiod has no right to load a module, so systemd does that: it starts
- * modprobe@.service (scrub.h). modprobe may take as long as it likes. So all modules are loaded before
- * anything is done to a device, within the time of one worker, and whatever ends the claim meanwhile ends it
- * at once. Modules that every host needs are loaded with vfiod.service. */
+/* The modules of vfio drivers of the PCI bus. vfiod has no right to load a module, so systemd does that: it
+ * starts modprobe@.service (unit-job.h). modprobe may take as long as it likes. So all modules are loaded
+ * before anything is done to a device, within the time of one worker, and whatever ends the claim meanwhile
+ * ends it at once. vfiod.service loads vfio-pci, which somebody may remove later. */
 
 #include "daemon/broker/claims.h"
 
