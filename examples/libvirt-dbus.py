@@ -38,7 +38,7 @@ def take_fds(fds):
 
 
 def acquire(bus, name, uuid, devices):
-    """All devices of the domain or none. The claim hangs on this process until QEMU runs."""
+    """All devices of the domain or none. The claim is tied to this process until QEMU runs."""
     _, result, fds = manager(bus).Acquire(
         devices,
         {"cookie": uuid, "backend": "iommufd", "tether": "process", "reason": f"libvirt domain {name}"},
@@ -103,7 +103,7 @@ def main(name, uuid, device, other, command):
         qemu = start(command, devices[0], fds)
         hand_to_qemu(bus, uuid, qemu.pid)
         claim = find(bus, uuid)
-        print(f"claim {claim['Id']} is {claim['State']} and hangs on {claim['Tether']}", flush=True)
+        print(f"claim {claim['Id']} is {claim['State']} and is tied to {claim['Tether']}", flush=True)
         added, fds = hotplug(bus, uuid, other)
         print(f"added {added}: {', '.join(fds)}", flush=True)
         for fd in fds.values():  # QEMU would get it by getfd, and device_add would name it

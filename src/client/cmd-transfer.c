@@ -17,7 +17,7 @@ static int check_options(const Options *o, VfiodErrorText *error) {
     if (o->pid == 0 && (!o->tether || !outlasts_us(o->tether)))
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
                 "transfer requires --pid=PID, --tether=unit or --tether=explicit: the claim cannot "
-                "hang on vfioctl, which exits at once.");
+                "be tied to vfioctl, which exits at once.");
     return 0;
 }
 

@@ -62,10 +62,10 @@ int vfiod_acquire(const char *const *devices, size_t n_devices, const char *back
 
 /* What later versions add to a request. Zero what you do not need. */
 typedef struct VfiodRequestMore {
-    size_t size; /* sizeof(VfiodRequestMore) */
-    int pidfd; /* with the tether "process": of another process of this user (root: of any) on which the claim
-                * hangs instead; above 0, it stays yours; 0: the claim hangs on the calling process */
-    int reserved;        /* must be 0 */
+    size_t size;  /* sizeof(VfiodRequestMore) */
+    int pidfd;    /* with the tether "process": of another process of this user (root: of any) that the claim
+                   * is tied to instead; above 0, it stays yours; 0: the claim is tied to the calling process */
+    int reserved; /* must be 0 */
     const char *require; /* what each device must be able to do, "pasid,migration=p2p", see libvfiod(3); NULL:
                           * nothing */
     const char *network; /* what the network card has for each device, a virtual function, during the claim,
@@ -164,10 +164,10 @@ int vfiod_claim_release_devices(
 /* Hands a claim of the same user (root: of any) to another holder, by its id or as "cookie:COOKIE". Nothing
  * is closed or reset by it.
  *
- * pidfd      of the process of the same user that the claim hangs on from now on; negative: the caller takes
- *            it over. The claim keeps its kind of tether and hangs on the caller's: on a fresh lifeline,
- *            on its process or unit, or on a connection that belongs to *ret_claim. What the claim hung on
- *            before no longer counts.
+ * pidfd      of the process of the same user that the claim is tied to from now on; negative: the
+ *            caller takes it over. The claim keeps its kind of tether and is tied to the caller's: to a
+ *            fresh lifeline, to its process or unit, or to a connection that belongs to *ret_claim. The
+ *            previous tether no longer counts.
  * ret_claim  what the caller gets; may be NULL when pidfd is given */
 int vfiod_transfer(const char *claim_id, int pidfd, VfiodClaim **ret_claim, VfiodErrorText *ret_error);
 
@@ -211,7 +211,7 @@ short vfiod_connection_get_events(const VfiodConnection *connection);
 /* CLOCK_MONOTONIC in microseconds; UINT64_MAX: no timeout. */
 int vfiod_connection_get_timeout(const VfiodConnection *connection, uint64_t *ret_usec);
 /* A negative errno: the connection is of no use any more, and every function has been called with the error.
- * Make a new one: claims do not hang on it, but for those with the tether "connection". */
+ * Make a new one: claims are not tied to it, but for those with the tether "connection". */
 int vfiod_connection_dispatch(VfiodConnection *connection);
 
 /* Called once for each call that was started. claim is the caller's to free; NULL: it failed, see error. */

@@ -31,7 +31,7 @@ static bool is_local_listener(int fd) {
     return sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0;
 }
 
-/* Is it a file that a claim hangs on (broker/tether.h)? That is connected and does not listen. */
+/* Is it a file that a claim is tied to (broker/tether.h)? That is connected and does not listen. */
 static bool is_kept(const char *name, int fd) {
     return startswith(name, "claim-") && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
 }

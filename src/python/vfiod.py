@@ -119,7 +119,7 @@ class Claim:
     rule     the operator's rule that allowed it
     grant    'fd', 'node' or 'none'
     nodes    with the grant 'node': the paths that this user can open as long as the claim is held
-    tether   what it hangs on: 'lifeline', 'process', 'connection', 'unit' or 'explicit'
+    tether   what it is tied to: 'lifeline', 'process', 'connection', 'unit' or 'explicit'
     devices  the full names of its devices, in the order of the request
     vf_tokens
              device -> token of its physical function, of virtual functions that the kernel opens only with it
@@ -139,7 +139,7 @@ class Claim:
         self.vf_tokens = {d: t for d, t in zip(self.devices, reply.get('vfTokens') or ()) if t}
         self.fds = fds
         self._spellings = dict(zip(spellings, self.devices))
-        self._connection = connection  # its life may hang on it
+        self._connection = connection  # it may be tied to it
 
     def __enter__(self):
         return self
@@ -357,8 +357,8 @@ class Connection:
         memlock      bytes to which the locked-memory limit of this process is raised, if the rule allows it
         untainted    True: refuse unless the host is untainted
         grant        'fd' (default), 'node' or 'none', see libvfiod(3)
-        tether       what the claim hangs on: 'lifeline' (default), 'process', 'connection', 'unit' or 'explicit'
-        pid          with the tether 'process': hang on this process of the same user instead of on the caller
+        tether       what the claim is tied to: 'lifeline' (default), 'process', 'connection', 'unit' or 'explicit'
+        pid          with the tether 'process': tie the claim to this process of the same user instead of to the caller
         cookie       a name for the claim, for claim() and transfer()
         require      what each device must be able to do: 'pasid,migration=p2p' or ['pasid', 'migration=p2p']
         network      what the network card has for each device, a virtual function, during the claim:
@@ -399,7 +399,7 @@ class Connection:
 
     def transfer(self, claim, *, tether=None, pid=None):
         """Hands a claim to another holder: to the process `pid`, or to the caller, by a tether of this kind (default: that of
-        the claim). What the claim has hung on before no longer counts. Returns a Claim without the file descriptors of its
+        the claim). The previous tether no longer counts. Returns a Claim without the file descriptors of its
         devices, but with the lifeline where that is the tether."""
         reply, fds = self.call('Transfer', claim=claim, tether='process' if pid is not None else tether, **_process(pid))
         return Claim({'claim': claim, **reply}, fds)

@@ -9,8 +9,8 @@
  * changes the tree, announces it, and answers with an errno. The write returns after the answer, because a
  * real one returns after its effects, too. An answer that is held back is a write that hangs.
  *
- * Device nodes are plain files as well. umockdev's emulation of them hangs on the number of a descriptor that
- * open(2) returned: it does not know openat(2), fstat(2), dup(2), nor a descriptor that came through a
+ * Device nodes are plain files as well. umockdev's emulation of them is tied to the number of a descriptor
+ * that open(2) returned: it does not know openat(2), fstat(2), dup(2), nor a descriptor that came through a
  * socket. So nodes are ours: open asks the fake kernel (only one opener of a group, EPERM, ENODEV), stat in
  * all its forms shows a character device with the number in dev/.node/NAME (umockdev's own convention), ioctl
  * is handed over with its argument, and /proc/PID/fdinfo/N of such a file names its device as VFIO's does.

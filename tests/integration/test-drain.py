@@ -308,7 +308,7 @@ class LifelineTest(VfiodTestCase):
         self.restart()
         self.assertEqual(second.state, 'held')
         second.close('lifeline', 'iommufd')
-        wait(lambda: second.state == 'draining', 'it hangs on that lifeline')
+        wait(lambda: second.state == 'draining', 'it is tied to that lifeline')
         self.end(second)
         wait(lambda: not self.manager.fds, 'the lifeline is taken back')
 
@@ -327,7 +327,7 @@ class LifelineTest(VfiodTestCase):
         self.assertEqual(self.c.device(self.nic)['State'], 'free')
 
     def test_two_records_name_the_same_one(self):
-        """Both claims hang on it; nothing is done to the device of either before its files are closed."""
+        """Both claims are tied to it; nothing is done to the device of either before its files are closed."""
         other = self.host.add_device('0000:07:00.0', group=9, driver=VFIO)
         first, second = self.c.acquire(self.nic), self.c.acquire(other)
         self.manager.hear_all()

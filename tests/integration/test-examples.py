@@ -35,7 +35,7 @@ class LibvirtTest(VfiodTestCase):
         lines = [process.stdout.readline() for _ in range(5)]
         self.assertTrue(any(line.strip().endswith('/iommu') for line in lines), lines)
         self.assertTrue(any('vfio' in line for line in lines), lines)
-        self.assertTrue(any('is held and hangs on process' in line for line in lines), lines)
+        self.assertTrue(any('is held and is tied to process' in line for line in lines), lines)
         self.assertIn(f'added {self.nic.name}: device:{self.nic.name}\n', lines)
         self.assertIn(f'removed {self.nic.name}\n', lines)
         claim = self.client().manager('GetClaim', 's', f'cookie:{UUID}').rpartition('/')[2]

@@ -381,7 +381,7 @@ class LingeringTest(PeerTestCase):
         self.assertLess(time.monotonic() - began, 20)
 
     def test_a_claim_does_not_keep_them(self):
-        """It hangs on the connection, and goes on for as long as its device is open."""
+        """It is tied to the connection, and goes on for as long as its device is open."""
         kept = []
         self.addCleanup(lambda: [os.close(fd) for fd in kept])
         peer = self.peer()

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Claims that can be found again, hang on something else than a lifeline, and move."""
+"""Claims that can be found again, are tied to something else than a lifeline, and move."""
 
 import json
 import os
@@ -396,7 +396,7 @@ class ConnectionTest(TetherTestCase):
         self.start()
         clients = [self.client_of(harness.NOBODY) for _ in devices]
         claims = [c.acquire(d, tether='connection') for c, d in zip(clients, devices[:16])]
-        with self.refused('LimitExceeded', 'hang on 16 connections', 'another tether'):
+        with self.refused('LimitExceeded', 'are tied to 16 connections', 'another tether'):
             clients[16].acquire(devices[16], tether='connection')
         claims.append(clients[0].acquire(devices[16], tether='connection'))  # it has one already
         claims.append(self.client_of(DAEMON).acquire(devices[17], tether='connection'))

@@ -60,8 +60,8 @@ struct Broker {
     HolderSearch *holders;
     Lifelines *lifelines;
     Spare *spare;
-    CgroupWatch *groups_of_processes; /* control groups that claims hang on */
-    BusNames *names;                  /* bus connections that claims hang on */
+    CgroupWatch *groups_of_processes; /* control groups that claims are tied to */
+    BusNames *names;                  /* bus connections that claims are tied to */
     NoiommuSwitch *noiommu;
     int (*read_weakness)(void *userdata, char **ret);
     void *weakness_userdata;

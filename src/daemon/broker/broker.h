@@ -95,12 +95,12 @@ int broker_recover(Broker *e);
 /* The connection for questions to polkit. Borrowed; NULL while there is none: then "ask" denies. */
 void broker_set_bus(Broker *e, sd_bus *bus);
 
-/* The caller's connection. A claim may hang on it, and where a rule says "ask", polkit is asked about it. */
+/* The caller's connection. A claim may be tied to it. Where a rule says "ask", polkit is asked about it. */
 typedef struct Asker {
     const char *bus_name; /* unique name on the bus; NULL: polkit is asked about the process */
     bool interactive;     /* the caller wants to wait for a person */
     /* The caller's socket, where the connection is not the bus. Borrowed; NULL: there is none. Claims that
-     * hang on it get copies, so the connection must be ended with shutdown(2). */
+     * tied to it get copies, so the connection must be ended with shutdown(2). */
     const int *socket;
 } Asker;
 

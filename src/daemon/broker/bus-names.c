@@ -149,7 +149,7 @@ static int on_id(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     b->lookup = sd_bus_slot_unref(b->lookup);
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "s", &id) < 0 || strlen(id) != 32 ||
             strchr(id, ':')) {
-        log_warning("The bus does not say its id: claims that hang on a connection are kept");
+        log_warning("The bus does not say its id: claims that are tied to a connection are kept");
         return 1;
     }
     (void) snprintf(b->id, sizeof(b->id), "%s", id);
@@ -168,7 +168,7 @@ void bus_names_set_bus(BusNames *b, sd_bus *bus) {
     b->id[0] = '\0';
     b->bus = bus;
     if (bus && ask_id(b) < 0)
-        log_warning("Cannot ask the bus for its id: claims that hang on a connection are kept");
+        log_warning("Cannot ask the bus for its id: claims that are tied to a connection are kept");
 }
 
 /* ---- Entries ---- */
@@ -206,8 +206,8 @@ static int check_room(const BusNames *b, uid_t uid, Refusal *refusal) {
     if (n < BUS_NAMES_MAX && n_of_user < BUS_NAMES_PER_UID_MAX)
         return 0;
     (void) refuse(refusal, VFIOD_ERROR_LIMIT_EXCEEDED, NULL,
-            "claims of %s hang on %u connections, and those of all users on %u", USER_TEXT(uid), n_of_user,
-            n);
+            "claims of %s are tied to %u connections, and those of all users to %u", USER_TEXT(uid),
+            n_of_user, n);
     refusal->remedy = strdup("Use fewer connections, or set the option \"tether\" to another tether.");
     return -error_info(VFIOD_ERROR_LIMIT_EXCEEDED)->error;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Bus connections that claims hang on. A connection is identified by the id of the bus and its unique name: a
- * bus never uses a unique name twice, and another bus, or the same one after a restart, has another id. So
- * any process can compare recorded connections with the present ones.
+/* Bus connections that claims are tied to. A connection is identified by the id of the bus and its unique
+ * name: a bus never uses a unique name twice, and another bus, or the same one after a restart, has another
+ * id. So any process can compare recorded connections with the present ones.
  *
  * Without a bus nothing is known, and no connection counts as ended. */
 

@@ -13,7 +13,7 @@ struct ClaimQuestion {
     Reserving *reserving; /* owned; of a reservation, see reservation.h; NULL: a claim */
     char *bus_name;       /* owned; NULL when the caller has no bus connection */
     bool interactive;
-    int socket; /* owned; of the caller's connection, if the claim will hang on it; otherwise -EBADF */
+    int socket; /* owned; of the caller's connection, if the claim will be tied to it; otherwise -EBADF */
     BrokerInquiry inquiry;
     /* From here on: what the person was asked about. */
     char *rule, *parked; /* owned */

@@ -66,7 +66,7 @@ static int take_fd(Recovery *recovery, const char *name) {
     return -EBADF;
 }
 
-/* A claim may hang on a connection. Listening sockets belong to the faces, whatever their names are. */
+/* A claim may be tied to a connection. Listening sockets belong to the faces, whatever their names are. */
 static bool is_connection(const char *name, int fd) {
     return startswith(name, LIFELINE_STORE_PREFIX) &&
             sd_is_socket(fd, AF_UNIX, SOCK_STREAM, /* listening= */ 0) > 0;
@@ -100,7 +100,7 @@ static const char *lifeline_of(const StoredClaim *c) {
     return c->damaged ? c->id : claim_lifeline(&c->claim);
 }
 
-/* Duplicates the fd that was kept under this id into *ret, owned, since several claims may hang on one
+/* Duplicates the fd that was kept under this id into *ret, owned, since several claims may be tied to one
  * connection. *ret stays as it is if nothing was kept. An fd that cannot be duplicated is an error: its claim
  * may be in use. */
 static int find_lifeline(Recovery *recovery, const char *id, int *ret) {
@@ -167,7 +167,7 @@ static int find_candidates(Recovery *recovery) {
     return r;
 }
 
-/* c no longer needs the fd under this id. Other claims may hang on the same connection. */
+/* c no longer needs the fd under this id. Other claims may be tied to the same connection. */
 static void drop_lifeline(const Recovery *recovery, Candidate *c, const char *id) {
     char name[TETHER_STORE_NAME_MAX];
 
@@ -394,7 +394,7 @@ static int adopt(ClaimRun *j, Candidate *c) {
     int r = claim_run_tether(j)->adopt(j, c->lifeline);
 
     if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOSPC)
-        return log_error_errno(r, "Cannot watch what claim %s hangs on", j->claim.id);
+        return log_error_errno(r, "Cannot watch what claim %s is tied to", j->claim.id);
     if (r < 0) {
         log_error_errno(r, "Claim %s ends: what was kept for it is no %s", j->claim.id,
                 tether_kind_to_string(j->claim.plan.tether));

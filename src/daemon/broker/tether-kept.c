@@ -104,7 +104,7 @@ static int begin(ClaimRun *j, int *fd, Refusal *refusal) {
         return 0;
     free_kept(j);
     return refuse(
-            refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot watch what the claim hangs on: %s", strerror(-r));
+            refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot watch what the claim is tied to: %s", strerror(-r));
 }
 
 /* ---- In the fd store ---- */
@@ -138,7 +138,7 @@ static int keep(ClaimRun *j) {
         return 0;
     if (sd_event_add_time_relative(j->broker->event, &k->store_timer, CLOCK_MONOTONIC, STORE_RETRY_USEC, 0,
                 on_store_timer, k) < 0)
-        log_warning("Claim %s: systemd does not keep what it hangs on", j->claim.id);
+        log_warning("Claim %s: systemd does not keep what it is tied to", j->claim.id);
     return -EAGAIN;
 }
 

@@ -44,11 +44,11 @@ extern const TetherType tether_none; /* for parts */
 /* The kind of this claim. */
 const TetherType *claim_run_tether(const ClaimRun *j);
 
-/* Does it hang on this connection? systemd does not keep a file twice. */
+/* Is it tied to this connection? systemd does not keep a file twice. */
 bool tether_is_on_socket(const ClaimRun *j, int fd);
 
-/* The control group of the process that it hangs on, owned by the caller. 0; -ENODATA: it hangs on something
- * else; or an error of process_control_group(). */
+/* The control group of the process that it is tied to, owned by the caller. 0; -ENODATA: it is tied to
+ * something else; or an error of process_control_group(). */
 int tether_control_group(const ClaimRun *j, char **ret);
 
 /* For recovery: has the tether in this fd ended, whatever its kind? */

@@ -135,8 +135,8 @@ static int begin(ClaimRun *j, const Tie *old, Refusal *refusal) {
         return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "cannot record the claim: %s", strerror(-r));
     if (claim_run_tether(j)->keep(j) >= 0)
         return 0;
-    return refuse(refusal, VFIOD_ERROR_CLAIM_BUSY, NULL, "systemd is too busy to keep what claim %s hangs on",
-            j->claim.id);
+    return refuse(refusal, VFIOD_ERROR_CLAIM_BUSY, NULL,
+            "systemd is too busy to keep what claim %s is tied to", j->claim.id);
 }
 
 static void undo(ClaimRun *j, const Tie *old) {

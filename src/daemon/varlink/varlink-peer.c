@@ -336,7 +336,7 @@ VarlinkPeer *varlink_peer_free(VarlinkPeer *p) {
     if (p->next)
         p->next->previous = p->previous;
     sd_event_source_disable_unref(p->io);
-    if (!v->stopping) /* claims that hang on the connection have copies, and outlive the daemon */
+    if (!v->stopping) /* claims that are tied to the connection have copies, and outlive the daemon */
         (void) shutdown(p->fd, SHUT_RDWR);
     varlink_face_close(v, p->fd);
     varlink_frame_done(&p->input);
