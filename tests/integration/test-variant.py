@@ -4,11 +4,12 @@
 
 import json
 import os
+import pathlib
 
 import harness
 import kernel_modules
 from harness import wait
-from host import VFIO
+from host import ACS_ISOLATES, ROOT_PORT, VFIO
 from mock_systemd import MockSystemd
 from varlink_client import VarlinkError, VarlinkTestCase
 
@@ -67,6 +68,22 @@ class MostSpecificTest(VariantTest):
             VFIO, '', f'{self.other.name}: vfio-pci: this kernel has no more specific driver for it'))
         self.assertEqual(self.systemd.jobs, [])
         self.assert_untouched(self.before)
+
+    def test_the_worker_that_looked_at_the_device_goes_on_to_the_modules(self):
+        """It stays, and has libkmod loaded, which takes longer than to ask it."""
+        port = self.host.add_device('0000:00:1c.0', group=1, driver='pcieport', class_code=0x060400,
+                                    port_type=ROOT_PORT, acs=ACS_ISOLATES)
+        card = self.host.add_device('0000:08:00.0', group=10, driver='e1000e', parent=port)
+        wait(lambda: self.c.find(card), 'vfiod knows it')
+        self.set_policy([{'name': 'isolated', 'effect': 'allow', 'who': {},
+                          'what': {'device': card.name, 'isolation': {'acs': True}}}])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.plan(card)
+        spawner, = self.daemon.children()
+        worker, = harness.children_of(spawner)
+        self.assertTrue('libkmod' in pathlib.Path(f'/proc/{worker}/maps').read_text(), 'another worker had it')
+        self.plan(card)
+        self.assertEqual(harness.children_of(spawner), [worker])
 
     def test_vfioctl_shows_it(self):
         status, shown = self.vfioctl('plan', self.nic.name)

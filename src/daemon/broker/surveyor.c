@@ -287,10 +287,13 @@ static void start_device_look(Surveyor *s, SurveyDevice *d, unsigned what) {
         deliver_failure(d, what, r);
 }
 
+/* The modules come after the device: then the same worker goes on, and it may have loaded libkmod before. */
 static void start_device(Surveyor *s, SurveyDevice *d) {
+    unsigned first;
+
     put_what_is_clear(s, d);
-    start_device_look(s, d, open_facts(d) & ~(unsigned) DEVICE_FACT_VARIANT);
-    start_device_look(s, d, open_facts(d) & DEVICE_FACT_VARIANT);
+    first = open_facts(d) & ~(unsigned) DEVICE_FACT_VARIANT;
+    start_device_look(s, d, first != 0 ? first : open_facts(d));
 }
 
 /* ---- mediated devices ---- */
