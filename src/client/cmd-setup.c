@@ -173,7 +173,8 @@ static int write_file(const char *file, const char *text, VfiodErrorText *error)
         r = policy_directory_install(directory, file, text, strlen(text));
     if (r == -EEXIST)
         return error_text_set(error, EEXIST, ERROR_NAME_FAILED,
-                POLICY_DIRECTORY "/%s is there with another content. Remove it first, or edit it.", file);
+                POLICY_DIRECTORY "/%s already exists with different content. Remove it or edit it first.",
+                file);
     if (r < 0)
         return error_text_set(error, -r, ERROR_NAME_FAILED, "Cannot write " POLICY_DIRECTORY "/%s: %s", file,
                 strerrordesc_np(-r));

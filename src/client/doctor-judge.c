@@ -227,7 +227,7 @@ static void judge_devices(const DoctorFacts *facts, Findings *f) {
         n_alone++;
     }
     if (facts->n_groups > 0 && n_alone > 0)
-        add(f, FINDING_NOTE, "iommu", "%zu PCI device%s %s behind no IOMMU, such as %s.", n_alone,
+        add(f, FINDING_NOTE, "iommu", "%zu PCI device%s %s not behind an IOMMU, such as %s.", n_alone,
                 n_alone == 1 ? "" : "s", n_alone == 1 ? "is" : "are", first);
 }
 
@@ -369,7 +369,7 @@ static void judge_policy(const DoctorFacts *facts, Findings *f) {
             set(f, &finding->why, "%s", json_object_get_string(json_object_array_get_idx(errors, 0)));
         set(f, &finding->fix, "Correct them; 'vfioctl policy check' shows all. Then run 'vfioctl reload'.");
     } else if (rules == 0) {
-        finding = add(f, FINDING_WARNING, "policy", "The policy has no rule, so nobody gets a device.");
+        finding = add(f, FINDING_WARNING, "policy", "The policy has no rule, so every request is denied.");
         set(f, &finding->fix,
                 "'vfioctl setup DEVICE --user USER' writes a rule for a user; see vfiod-policy(5).");
     } else
@@ -441,7 +441,7 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
         set(f, &finding->fix, "Install the drop-in vfiod-noiommu.conf, see vfiod(8), and restart vfiod.");
     }
     if (facts->quarantined && *facts->quarantined) {
-        finding = add(f, FINDING_PROBLEM, "quarantine", "Nobody may use: %s.", facts->quarantined);
+        finding = add(f, FINDING_PROBLEM, "quarantine", "Devices in quarantine: %s.", facts->quarantined);
         set(f, &finding->why, "A claim of them ended, and they could not be reset or restored.");
         set(f, &finding->fix,
                 "'vfioctl quarantine list' shows the reason. As root, 'vfioctl quarantine retry DEVICE' "

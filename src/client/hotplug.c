@@ -298,7 +298,8 @@ static int stay(Plug *p, int signals, VfiodErrorText *error) {
             if (asked)
                 return 0;
             asked = true;
-            fputs("vfioctl: Asking the guest for the device; once more to leave it.\n", stderr);
+            fputs("vfioctl: Asking the guest to release the device. Interrupt again to stop waiting.\n",
+                    stderr);
             ask_for_devices(p);
         } else if (p->ended && !asked) {
             asked = true;

@@ -225,7 +225,7 @@ static int check_vdpa(const Use *u) {
 
     return ioctl(u->fd, VHOST_VDPA_GET_DEVICE_ID, &id) >= 0
             ? 0
-            : fail_errno(u, "the kernel does not tell what device it is", errno);
+            : fail_errno(u, "the kernel does not report which device it is", errno);
 }
 
 /* Opens the device in its group, where the kernel knows it by the kernel's name. */

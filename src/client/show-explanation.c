@@ -107,7 +107,7 @@ static void show_refused(const Options *o, struct json_object *refused) {
 void show_obstacles(const Options *o, struct json_object *obstacles) {
     if (!obstacles || json_object_array_length(obstacles) < 2)
         return;
-    show_heading(o, "Everything that stands in the way");
+    show_heading(o, "All obstacles");
     for (size_t i = 0; i < json_object_array_length(obstacles); i++) {
         struct json_object *obstacle = json_object_array_get_idx(obstacles, i);
 

@@ -64,8 +64,8 @@ int vmm_probe(Vmm vmm, const char *program, VmmAbilities *ret, VfiodErrorText *e
     r = vmm_parse_abilities(vmm, text, ret);
     if (r < 0)
         return error_text_set(error, EINVAL, ERROR_NAME_USAGE,
-                "%s: not %s, by what it prints for %s. Without --%s, templates such as {device} work with "
-                "every program.",
+                "%s is not %s, judging by its output for %s. Without --%s, templates such as {device} work "
+                "with every program.",
                 program, vmm == VMM_QEMU ? "QEMU" : "cloud-hypervisor", option,
                 vmm == VMM_QEMU ? "qemu" : "cloud-hypervisor");
     return 0;

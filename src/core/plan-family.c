@@ -58,11 +58,11 @@ static int refuse_claimed(Planner *p, const Device *d, const Device *descendant)
     int r;
 
     r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of %s holds %s, which would go away with its driver (%s)", holder->id,
+            "claim %s of %s holds %s, which would disappear with its driver (%s)", holder->id,
             USER_TEXT(holder->uid), device_name_format(&descendant->name, name),
             claim_state_to_string(holder->state));
     planner_add_claim(p, holder);
-    refusal_add_device(p->refusal, &descendant->name, "claimed, and would go away with the driver");
+    refusal_add_device(p->refusal, &descendant->name, "claimed, and would disappear with the driver");
     return r;
 }
 
@@ -73,15 +73,14 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
     /* A requested device is not called a sibling. */
     if (!planner_is_requested(p, d) && d->group) {
         r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
-                "this sibling in IOMMU group %d would have to leave its driver, and these exist and would go "
-                "away "
-                "with it: %s",
+                "this sibling in IOMMU group %d would be unbound from its driver, and these devices would "
+                "disappear with it: %s",
                 d->group->id, names ?: "?");
         p->refusal->remedy = strdup("Choose a device of another IOMMU group.");
         return r;
     }
     r = refuse(p->refusal, VFIOD_ERROR_HOST_CRITICAL, &d->name,
-            "these exist and would go away with its driver: %s", names ?: "?");
+            "it has devices that would disappear with its driver: %s", names ?: "?");
     p->refusal->remedy = strdup("Claim one of them instead, or remove them first (virtual functions: "
                                 "'vfioctl vf DEVICE --count 0'; vDPA devices: 'vdpa dev del'; "
                                 "mediated devices: 'mdevctl stop').");
@@ -91,8 +90,8 @@ int family_refuse(Planner *p, const Device *d, const char *descendants) {
 /* The claim is making a device from d, which may not be there yet. */
 static int refuse_maker(Planner *p, const Device *d, const Claim *maker) {
     int r = refuse(p->refusal, VFIOD_ERROR_DEVICE_CLAIMED, &d->name,
-            "claim %s of %s has a mediated device of it, which would go away with its driver (%s)", maker->id,
-            USER_TEXT(maker->uid), claim_state_to_string(maker->state));
+            "claim %s of %s has a mediated device of it, which would disappear with its driver (%s)",
+            maker->id, USER_TEXT(maker->uid), claim_state_to_string(maker->state));
 
     planner_add_claim(p, maker);
     return r;
@@ -115,7 +114,7 @@ int family_check_descendants(Planner *p, const Device *d) {
         r = family_refuse(p, d, found.names.text ?: "?");
     for (size_t i = 0;
             r < 0 && !found.claimed && !maker && i < MIN(found.n, (unsigned) ELEMENTSOF(found.first)); i++)
-        refusal_add_device(p->refusal, &found.first[i]->name, "would go away with the driver");
+        refusal_add_device(p->refusal, &found.first[i]->name, "would disappear with the driver");
     strbuf_done(&found.names);
     return r;
 }
@@ -220,7 +219,7 @@ static int refuse_held(const Device *d, const Device *of, const Claim *holder, R
             claim_state_to_string(holder->state));
     refusal_add_blocker(refusal, BLOCKER_CLAIM, holder->id, "%s", claim_state_to_string(holder->state));
     if (d != of)
-        refusal_add_device(refusal, &d->name, "claimed, and would go away");
+        refusal_add_device(refusal, &d->name, "claimed, and would disappear");
     return r;
 }
 

@@ -427,7 +427,7 @@ static int check_unused(Planner *p, const Device *d, long enable_count) {
 static int refuse_direct_region(Planner *p, const Device *d) {
     int r = refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
             "the firmware still uses memory through it (reserved region of type \"direct\"), and the kernel "
-            "does not allow such a device in a program");
+            "does not let a program use such a device");
 
     p->refusal->remedy = strdup("Turn that use off in the firmware (RMRR, shared memory, USB legacy "
                                 "support), or choose another device.");

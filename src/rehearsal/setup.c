@@ -164,8 +164,8 @@ static int add_siblings(Setup *s) {
         return -ENOMEM;
     add_term(s, why, "siblings", "park", false);
     return add_danger(s,
-            format_string(
-                    "During the claim the host loses what is in the same IOMMU group: %s.", names.text));
+            format_string("During the claim, the host cannot use these devices of the same IOMMU group: %s.",
+                    names.text));
 }
 
 static int read_facts(Setup *s, const Device *d, DeviceFacts *ret) {
@@ -201,8 +201,9 @@ static int add_reset(Setup *s) {
             return r;
         if (!(facts.known & DEVICE_FACT_RESET_METHODS) || facts.reset_methods != 0)
             continue;
-        add_term(s, "A device has no reset: its next owner gets it as the last one left it.", "reset",
-                "optional", false);
+        add_term(s,
+                "A device has no reset method: its next owner gets it in the state that the last owner left.",
+                "reset", "optional", false);
         return add_danger(s,
                 format_string("%s cannot be reset. What one user leaves in it, the next one can read.",
                         device_name_format(&s->devices[i]->name, name)));
@@ -260,7 +261,7 @@ static int add_use(Setup *s) {
     } else if (grant && streq(grant, "none"))
         add_term(s, "The client opens the devices as root; they are only reserved.", "grant", "none", true);
     if (s->wish->memlock)
-        add_term(s, "What a device can reach is locked in memory: the memory of the guest, and 1G.",
+        add_term(s, "Memory that a device can access must be locked: the memory of the guest plus 1G.",
                 "memlock", s->wish->memlock, false);
     return r;
 }

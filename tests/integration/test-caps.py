@@ -327,7 +327,7 @@ class RefusedTest(CapsTestCase):
     def test_the_kernel_refuses_the_bind(self):
         self.kernel.fail_ioctl = {0x3B76: errno.EPERM}
         self.start()
-        with self.refused('GroupNotViable', 'the kernel does not give its group away'):
+        with self.refused('GroupNotViable', 'the kernel refuses its group'):
             self.probe(self.nic)
         self.assertEqual(self.caps(self.nic), {})
 

@@ -56,7 +56,7 @@ class EvictTest(VarlinkTestCase):
         wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='announced'), 'the holder hears of it')
         self.assertEqual(self.eviction(claim), ('announced', 'the card is swapped\\x1b'))
         self.assertEqual(claim.state, 'held')
-        self.wait_logged('wants claim', claim.id, 'the card is swapped')
+        self.wait_logged('asked for claim', claim.id, 'the card is swapped')
         at = claim.properties()['EvictAt']
         self.answer(claim)
         wait(lambda: self.c.seen('PropertiesChanged', claim.path, Eviction='acknowledged'), 'everybody hears of the answer')
@@ -82,7 +82,7 @@ class EvictTest(VarlinkTestCase):
             self.answer(claim, more=dbus.UInt64(1))
         self.evict(claim, cancel=True)
         self.assertEqual((self.eviction(claim), claim.properties()['EvictAt']), (('none', ''), 0))
-        self.wait_logged('lets claim', claim.id)
+        self.wait_logged('cancelled the eviction of claim', claim.id)
         with self.refused('InvalidArgument', 'not being evicted'):
             self.answer(claim)
         self.end(claim)

@@ -187,7 +187,7 @@ class ResetTest(VfiodTestCase):
 
     @needs_root
     def test_it_is_open_after_the_reset(self):
-        self.come_back_wrong(lambda: self.kernel.set_enable(self.nic, 1), 'still-open', '`enable` is 1')
+        self.come_back_wrong(lambda: self.kernel.set_enable(self.nic, 1), 'still-open', '`enable` count is 1')
 
     @needs_root
     def test_it_sleeps_when_it_should_be_awake(self):
@@ -329,7 +329,7 @@ class StuckTest(VfiodTestCase):
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
         self.assertIn(self.nic.name, claim.properties()['Failure'])
         self.assertEqual(self.c_stuck(c), [(self.nic.name, 'restore', 'unbind')])
-        line, = self.wait_logged('hangs in the kernel since', f'(restore: unbind, {self.nic.name})')
+        line, = self.wait_logged('has been stuck in the kernel for', f'(restore: unbind, {self.nic.name})')
         worker = int(re.search('VFIOD_WORKER=([0-9]+)', line)[1])
         self.assertIn(worker, self.daemon.children())
         gate.let_go()
@@ -337,7 +337,7 @@ class StuckTest(VfiodTestCase):
         self.wait_gone(claim)
         self.assert_untouched(self.before)
         self.assertEqual(self.c_stuck(c), [])
-        self.wait_logged(f'The kernel has let worker {worker} go')
+        self.wait_logged(f'Worker {worker} has returned from the kernel')
 
     def test_an_open_of_a_group_that_hangs(self):
         self.set_policy([self.rule(backend='group')])

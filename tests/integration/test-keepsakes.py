@@ -339,7 +339,7 @@ class TaintTest(KeepsakesTestCase):
         self.lose_files()
         self.boot()
         self.assertEqual(self.deeds(), [self.deed])
-        self.assertTrue(self.log_lines('The ledger of taints is the one that systemd has kept'))
+        self.assertTrue(self.log_lines('The ledger of taints was restored from the file descriptor store'))
         self.assertTrue(os.path.exists(f'{self.directory}/state/taints.json'))
 
     def test_the_file_is_damaged(self):
@@ -353,7 +353,7 @@ class TaintTest(KeepsakesTestCase):
         self.kexec()
         self.boot()
         self.assertEqual(self.deeds(), [self.deed])
-        self.assertTrue(self.log_lines('The ledger of taints goes on after the kexec'))
+        self.assertTrue(self.log_lines('The ledger of taints was restored after a kexec'))
         self.assertNotEqual(json.loads(self.kept('taints'))['bootId'], EARLIER)
 
     def test_findings_of_the_earlier_kernel_end(self):

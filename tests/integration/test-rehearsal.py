@@ -596,7 +596,7 @@ class GenerateTest(FilesTest):
         # Its sibling is in use by the host.
         self.assertRegex(text, r'// 0000:04:00\.1: .*\n    // Left out: the host uses this sibling in IOMMU group 12')
         text = self.text('policy', 'generate', host=self.file('host.json', host_with_kinds()))
-        self.assertRegex(text, r'// 0000:07:00\.0: .*\n    // Left out: these exist and would go away with its driver: mdev:')
+        self.assertRegex(text, r'// 0000:07:00\.0: .*\n    // Left out: it has devices that would disappear with its driver: mdev:')
 
     def test_other_kinds(self):
         text = self.text('policy', 'generate', host=self.file('host.json', host_with_kinds()))

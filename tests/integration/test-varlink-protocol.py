@@ -148,7 +148,7 @@ class ProtocolTest(VarlinkTestCase):
 
     def test_the_journal_says_why_a_connection_was_closed(self):
         """Five times a minute: whoever goes on is counted."""
-        for message, reason in ((b'nonsense', 'it sent what is no call'),
+        for message, reason in ((b'nonsense', 'it sent a message that is not a method call'),
                                 (b'x' * (MESSAGE_MAX + 1), 'it sent a message that is too long')):
             with self.subTest(reason), self.peer() as peer:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -533,7 +533,7 @@ class VfioctlTest(VfiodTestCase):
         self.assertEqual([o['error'] for o in obstacles['obstacles']], names)
         self.assertEqual(obstacles['obstacles'][1]['blockers'],
                          [{'kind': 'device', 'name': audio.name, 'why': 'driver snd_hda_intel'}])
-        self.assertNotIn('stands in the way', self.vfioctl('plan', '--memlock=4K', self.disk.name)[1])
+        self.assertNotIn('All obstacles', self.vfioctl('plan', '--memlock=4K', self.disk.name)[1])
 
     @needs_root  # who alone reloads
     def test_reload(self):

@@ -146,8 +146,8 @@ static void test_the_kernel(void **state) {
     set_json(&facts.host,
             "{\"devices\": [{\"name\": \"pci:0000:00:02.0\", \"group\": 3}, "
             "{\"name\": \"pci:0000:00:1f.0\", \"group\": -1}]}");
-    assert_finding(&facts, FINDING_NOTE, "iommu", "1 PCI device is behind no IOMMU, such as pci:0000:00:1f.0",
-            NULL, NULL);
+    assert_finding(&facts, FINDING_NOTE, "iommu",
+            "1 PCI device is not behind an IOMMU, such as pci:0000:00:1f.0", NULL, NULL);
 }
 
 static void test_the_daemon(void **state) {
@@ -169,7 +169,7 @@ static void test_the_daemon(void **state) {
 
     facts = healthy();
     set_json(&facts.manager, "{\"policyState\": \"loaded\", \"policyRules\": 0, \"policyWarnings\": []}");
-    assert_finding(&facts, FINDING_WARNING, "policy", "nobody gets a device", NULL, "vfioctl setup");
+    assert_finding(&facts, FINDING_WARNING, "policy", "every request is denied", NULL, "vfioctl setup");
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"policyWarnings\": [\"y.json:1:2: warning: who\"]"));

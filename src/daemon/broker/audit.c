@@ -260,7 +260,7 @@ static char *describe_end(const Claim *c) {
     if (c->of[0])
         return format_string("Claim %s of %s gave devices back, they are restored", c->of, USER_TEXT(c->uid));
     if (c->ticket[0])
-        return format_string("Claim %s: the reservation for %s has ended, nobody had its device (%s)", c->id,
+        return format_string("Claim %s: the reservation for %s ended and was not redeemed (%s)", c->id,
                 USER_TEXT(c->uid),
                 c->refusal.code == VFIOD_ERROR_TIMED_OUT             ? "expired"
                         : c->refusal.code == VFIOD_ERROR_DEVICE_GONE ? "the device has gone"
@@ -407,11 +407,12 @@ void audit_evicted(const Claim *c, const Subject *by) {
     char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
     const char *reason = c->eviction.reason;
 
-    message = ends ? format_string("%s lets claim %s of %s stay: %s", subject_describe(by, who), c->id,
-                             USER_TEXT(c->uid), devices ?: "?")
-                   : format_string("%s wants claim %s of %s back until %s%s%s: %s", subject_describe(by, who),
-                             c->id, USER_TEXT(c->uid), timestamp_format(c->eviction.at_usec, until),
-                             *reason ? ", because " : "", reason, devices ?: "?");
+    message = ends ? format_string("%s cancelled the eviction of claim %s of %s: %s",
+                             subject_describe(by, who), c->id, USER_TEXT(c->uid), devices ?: "?")
+                   : format_string("%s asked for claim %s of %s to be given back by %s%s%s: %s",
+                             subject_describe(by, who), c->id, USER_TEXT(c->uid),
+                             timestamp_format(c->eviction.at_usec, until), *reason ? ", because " : "",
+                             reason, devices ?: "?");
     record_operator(by, ends ? "cancel-eviction" : "evict", c, devices, message ?: "A claim is evicted");
 }
 
@@ -550,9 +551,10 @@ void audit_stuck(const WorkerStuck *stuck, bool returned) {
     what = format_string("%s%s%s%s%s", worker_operation_to_string(stuck->operation), step ? ": " : "",
             step ?: "", *device ? ", " : "", device);
     message = returned
-            ? format_string("The kernel has let worker %s go after %s s (%s)", pid, seconds, what ?: "?")
+            ? format_string(
+                      "Worker %s has returned from the kernel after %s s (%s)", pid, seconds, what ?: "?")
             : format_string(
-                      "Worker %s hangs in the kernel since %s s (%s). /proc/%s/stack says where, to root.",
+                      "Worker %s has been stuck in the kernel for %s s (%s). As root, see /proc/%s/stack.",
                       pid, seconds, what ?: "?", pid);
     log_record(returned ? LOG_NOTICE : LOG_WARNING,
             returned ? VFIOD_MESSAGE_WORKER_RETURNED : VFIOD_MESSAGE_WORKER_HANGS,

@@ -75,7 +75,7 @@ static int check_parked(const Plan *plan, const ClaimQuestion *q, Refusal *refus
     if (streq(parked, q->parked))
         return 0;
     return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
-            "other siblings would now be parked than those named in the authentication: %s",
+            "the siblings that would be parked have changed since the authentication, now: %s",
             parked[0] ? parked : "none");
 }
 

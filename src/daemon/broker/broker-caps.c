@@ -62,7 +62,7 @@ static int check_idle(const Broker *e, const Device *d, Refusal *refusal) {
     if (d->vfio_index < 0 || !d->driver)
         return refuse_driver(d, refusal);
     if (!d->group)
-        return refuse(refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is behind no IOMMU");
+        return refuse(refusal, VFIOD_ERROR_NO_IOMMU_GROUP, &d->name, "it is not behind an IOMMU");
     r = inventory_foreach_descendant(e->inventory, d, refuse_used, refusal);
     if (r < 0)
         return r;
@@ -87,7 +87,7 @@ static int refuse_look(const DeviceName *name, int error, Refusal *refusal) {
                 "a program has it or its group open, with a claim or without");
     case -EPERM:
         return refuse(refusal, VFIOD_ERROR_GROUP_NOT_VIABLE, name,
-                "the kernel does not give its group away: it has another user, or its interrupts are not "
+                "the kernel refuses its group: another driver or program uses it, or its interrupts are not "
                 "remapped");
     case -ETIMEDOUT:
         return refuse(refusal, VFIOD_ERROR_TIMED_OUT, name, "the kernel did not answer in time");

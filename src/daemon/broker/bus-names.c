@@ -149,7 +149,7 @@ static int on_id(sd_bus_message *m, void *userdata, sd_bus_error *error) {
     b->lookup = sd_bus_slot_unref(b->lookup);
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "s", &id) < 0 || strlen(id) != 32 ||
             strchr(id, ':')) {
-        log_warning("The bus does not say its id: claims that are tied to a connection are kept");
+        log_warning("The bus did not report its id: claims that are tied to a connection are kept");
         return 1;
     }
     (void) snprintf(b->id, sizeof(b->id), "%s", id);
@@ -219,7 +219,7 @@ int bus_names_watch(
 
     n = snprintf(connection, sizeof(connection), "%s%s", b->id, name);
     if (!b->id[0] || name[0] != ':' || n < 0 || (size_t) n >= sizeof(connection))
-        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "the bus does not say its id");
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "the bus did not report its id");
     if (!find(b, connection))
         r = check_room(b, uid, refusal);
     if (r < 0)

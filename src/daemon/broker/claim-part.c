@@ -135,7 +135,8 @@ void claim_part_return(ClaimRun *part) {
     for (size_t i = 0; i < plan->n_claimed; i++)
         names[i] = plan->members[i].name;
     if (!j || claim_part_leave(j, names, plan->n_claimed, &leaving) < 0)
-        log_warning("Claim %s: devices stay with it that nobody got", part->claim.of);
+        log_warning("Claim %s: cannot give back added devices whose file descriptors were not delivered",
+                part->claim.of);
     else if (leaving)
         claim_run_feed(leaving, CLAIM_EVENT_RELEASE);
 }
@@ -253,6 +254,6 @@ ClaimRun *claim_part_lose(ClaimRun *j, const DeviceName *name) {
     r = claim_part_leave(j, names, n, &part);
     if (r >= 0)
         return part;
-    log_warning_errno(r, "Claim %s: it ends with the device that it has lost", j->claim.id);
+    log_warning_errno(r, "Claim %s: cannot separate the lost device, so the whole claim ends", j->claim.id);
     return NULL;
 }

@@ -107,8 +107,8 @@ static void refuse_silent(ClaimRun *j, const PlanMember *m) {
     if (parent)
         device_name_format(&parent->name, name);
     (void) refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &m->name,
-            "it does not answer any more: to set the token that the kernel requires, the physical function "
-            "was reset, and it has lost its virtual functions (they read as ones)");
+            "it no longer answers: setting the token that the kernel requires has reset the physical "
+            "function, and its virtual functions are lost (they read as ones)");
     remedy = format_string("Make the virtual functions anew ('vfioctl vf %s --count 0', then the number), "
                            "with the physical function on the driver of the host.",
             name);

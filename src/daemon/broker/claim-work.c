@@ -174,7 +174,7 @@ static void note_creation_failure(ClaimRun *j, const PlanMember *m, const Worker
 
     if (full) {
         (void) refuse(&j->claim.refusal, VFIOD_ERROR_NO_INSTANCE, &m->name,
-                "the driver of %s says that no instance of the type %s is left any more", m->made.parent,
+                "the driver of %s reports that no instance of the type %s is available", m->made.parent,
                 m->made.type);
         return;
     }

@@ -136,9 +136,9 @@ static void load_kept(Ledger *l) {
     if (r >= 0)
         r = parse(l, text, size, &problem);
     if (r >= 0)
-        log_notice("The ledger of taints is the one that systemd has kept");
+        log_notice("The ledger of taints was restored from the file descriptor store of systemd");
     else if (r == -ESTALE)
-        log_notice("The ledger of taints goes on after the kexec");
+        log_notice("The ledger of taints was restored after a kexec");
     else
         log_warning_errno(r, "The ledger of taints that systemd has kept is damaged and not used (%s)",
                 problem ?: "it cannot be read");

@@ -51,7 +51,7 @@ static int on_lock(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
     l->ask_lock = sd_bus_slot_unref(l->ask_lock);
     if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "h", &fd) < 0) {
-        log_warning("logind refuses a delay lock: holders may hear too late that the host sleeps");
+        log_warning("logind refused a delay lock: holders may be notified too late that the host sleeps");
         return 1;
     }
     (void) safe_close(l->lock);
@@ -65,7 +65,7 @@ static void take_lock(Logind *l) {
     if (!l->owner[0] || l->lock >= 0 || l->ask_lock)
         return;
     r = sd_bus_call_method_async(l->bus, &l->ask_lock, l->owner, LOGIND_PATH, LOGIND_INTERFACE, "Inhibit",
-            on_lock, l, "ssss", "sleep", "vfiod", "Tell the holders of VFIO devices first", "delay");
+            on_lock, l, "ssss", "sleep", "vfiod", "Notify the holders of VFIO devices", "delay");
     if (r < 0)
         log_warning_errno(r, "Cannot ask logind for a delay lock");
 }

@@ -396,8 +396,9 @@ static int adopt(ClaimRun *j, Candidate *c) {
     if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOSPC)
         return log_error_errno(r, "Cannot watch what claim %s is tied to", j->claim.id);
     if (r < 0) {
-        log_error_errno(r, "Claim %s ends: what was kept for it is no %s", j->claim.id,
-                tether_kind_to_string(j->claim.plan.tether));
+        log_error_errno(r,
+                "Claim %s ends: the file descriptor that systemd kept for its tether %s is not valid",
+                j->claim.id, tether_kind_to_string(j->claim.plan.tether));
         return 0;
     }
     if (j->lifeline || j->kept)

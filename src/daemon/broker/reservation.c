@@ -387,7 +387,7 @@ static int check_asked(const Plan *reserved, const Plan *plan, Refusal *refusal)
     if (same || !plan->ask)
         return 0;
     return refuse(refusal, VFIOD_ERROR_NOT_AUTHORIZED, &plan->members[0].name,
-            "the rule requires authentication, and what was authenticated for the reservation was something "
+            "the rule requires authentication, and the authentication of the reservation was for something "
             "else");
 }
 

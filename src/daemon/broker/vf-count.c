@@ -156,8 +156,9 @@ static int refuse_driver(const VfChange *c, Refusal *refusal) {
     else
         r = refuse(refusal, VFIOD_ERROR_NO_VIRTUAL_FUNCTIONS, &c->name,
                 "it has no driver, and only a driver can make virtual functions");
-    refusal->remedy = strdup(vfio ? "Give it back to its own driver, or turn vfio_pci.enable_sriov on."
-                                  : "Bind it to a driver that supports SR-IOV.");
+    refusal->remedy = strdup(vfio
+                    ? "Bind it to its own driver, or set the parameter enable_sriov of the module vfio_pci."
+                    : "Bind it to a driver that supports SR-IOV.");
     return r;
 }
 
@@ -169,8 +170,8 @@ static int refuse_use(const VfChange *c, const SriovReport *report, Refusal *ref
     r = refuse(refusal, VFIOD_ERROR_HOST_CRITICAL, &c->name, "its virtual function %s is in use: %s",
             device_name_format(&report->function, name), use ?: "?");
     refusal->remedy =
-            strdup("Stop that use first: every virtual function goes away when their number changes.");
-    refusal_add_device(refusal, &report->function, "in use, and would go away");
+            strdup("Stop that use first: all virtual functions are removed when their number changes.");
+    refusal_add_device(refusal, &report->function, "in use, and would be removed");
     return r;
 }
 
@@ -281,7 +282,7 @@ static int on_patience(sd_event_source *s, uint64_t usec, void *userdata) {
     if (!done)
         return 0;
     (void) refuse(&refusal, VFIOD_ERROR_TIMED_OUT, &c->name,
-            "the kernel has not changed the number of virtual functions yet, and goes on");
+            "the kernel is still changing the number of virtual functions");
     refusal.remedy =
             strdup("'vfioctl vf DEVICE' shows how many there are. The device and its functions cannot "
                    "be claimed until the kernel is done; its log (journalctl -k) may have the reason.");

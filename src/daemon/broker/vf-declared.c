@@ -218,7 +218,7 @@ void vf_declared_try(Broker *e, const Device *d) {
     }
     if (now > 0)
         r = refuse(&refusal, VFIOD_ERROR_DEVICE_BUSY, &d->name,
-                "it has %u already, and what is there is not changed", now);
+                "it already has %u virtual functions, and vfiod does not change their number", now);
     else if (d->driver && d->vfio_index < 0)
         r = make(e, d, want, &refusal);
     if (r < 0 && (int) refusal.code < 0)

@@ -431,8 +431,9 @@ static int check_closed(int dir, const DriverItem *item, DriverTrace *t) {
     if ((long) count <= item->enable_baseline)
         return 0;
     t->failure = MEMBER_FAILURE_OPEN;
-    (void) snprintf(t->seen, sizeof(t->seen), "its `enable` is %u, and %ld while nobody has it open",
-            (unsigned) count, item->enable_baseline);
+    (void) snprintf(t->seen, sizeof(t->seen),
+            "its `enable` count is %u, but is %ld while no program has it open", (unsigned) count,
+            item->enable_baseline);
     return -EBUSY;
 }
 

@@ -226,7 +226,7 @@ static void take_message(VarlinkPeer *p) {
     r = varlink_call_begin(p, text, size);
     varlink_frame_drop(&p->input);
     if (r == -EBADMSG)
-        varlink_peer_blame(p, "it sent what is no call");
+        varlink_peer_blame(p, "it sent a message that is not a method call");
     else if (r < 0)
         break_off(p, r);
 }
