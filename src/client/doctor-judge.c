@@ -503,7 +503,9 @@ static void judge_memory(const DoctorFacts *facts, Findings *f) {
             format_size(facts->memlock, size));
     set(f, &finding->why,
             "A virtual machine with a device locks all of its memory; see 'vfioctl memlock-for'.");
-    set(f, &finding->fix, "Let the rule allow memlock, and claim with --memlock: vfiod raises the limit.");
+    set(f, &finding->fix,
+            "To loosen the policy, set \"memlock\" of the rule. Then claim with --memlock: vfiod raises the "
+            "limit.");
 }
 
 /* The kind of names that a rule has in "who". */
@@ -554,8 +556,8 @@ static void add_budget(Budget *b, const char *name, uint64_t own) {
     set(b->findings, &finding->why,
             "What a program maps for a device is locked: of a virtual machine, all of its memory.");
     set(b->findings, &finding->fix,
-            "If they need more, set \"memlock\" of the rule ('vfioctl memlock-for' shows how much), or "
-            "%s%s%s",
+            "If they need more: to loosen the policy, set \"memlock\" of the rule ('vfioctl memlock-for' "
+            "shows how much); or %s%s%s",
             k->fix_before, name, k->fix_after);
 }
 

@@ -128,20 +128,30 @@ static void add_who(StrBuf *b, const Story *s) {
         strbuf_addf(b, "%" PRIu32, (uint32_t) s->question.subject->uid);
 }
 
-static void add_new_rule(StrBuf *b, const Story *s) {
+static void add_rule_for(StrBuf *b, const Story *s) {
     char name[DEVICE_NAME_MAX];
 
-    if (s->question.subject->uid == (uid_t) -1) {
-        strbuf_add(b, "No rule allows it to a caller with an unknown uid.");
-        return;
-    }
-    strbuf_add(b, s->audience == AUDIENCE_OPERATOR ? "Add a rule: " : "Ask the operator for a rule: ");
     strbuf_add(b, "{ \"effect\": \"allow\", \"who\": { \"user\": ");
     add_who(b, s);
     if (s->question.subject->scope)
         strbuf_addf(b, ", \"scope\": \"%s\"", s->question.subject->scope);
     strbuf_addf(
             b, " }, \"what\": { \"device\": \"%s\" } }", device_name_format(&s->question.device->name, name));
+}
+
+static bool is_known_user(const Story *s) {
+    return s->question.subject->uid != (uid_t) -1;
+}
+
+/* Such a rule always loosens the policy, so the advice says that. */
+static void add_new_rule(StrBuf *b, const Story *s) {
+    if (!is_known_user(s)) {
+        strbuf_add(b, "No rule allows it to a caller with an unknown uid.");
+        return;
+    }
+    strbuf_addf(b, "To loosen the policy for this device alone, %s: ",
+            s->audience == AUDIENCE_OPERATOR ? "add the rule" : "ask the operator for the rule");
+    add_rule_for(b, s);
 }
 
 /* No change of a glob or number matches a value that does not exist. */
@@ -274,7 +284,7 @@ static void add_near(StrBuf *b, const Story *s, const Near *near) {
         return;
     }
     if (is_about_many(s, near)) { /* a rule of its own allows the least */
-        strbuf_add(b, " To loosen the policy for this device alone: ");
+        strbuf_add(b, " ");
         add_new_rule(b, s);
         strbuf_add(b, ".");
         return;
@@ -348,9 +358,11 @@ static void add_denied(StrBuf *b, const Story *s, const Rule *rule, const Near *
     }
     strbuf_addf(b, "To loosen the policy, narrow rule %s", rule_origin(rule));
     add_unknown(b, s, rule);
-    strbuf_add(b, ", and let another rule allow it. ");
+    strbuf_addf(b, ", and let another rule allow it%s", near->rule || !is_known_user(s) ? ". " : ": ");
     if (near->rule)
         add_near(b, s, near);
+    else if (is_known_user(s))
+        add_rule_for(b, s);
     else
         add_new_rule(b, s);
 }

@@ -276,7 +276,8 @@ static void test_users_and_programs(void **state) {
     Findings f;
 
     facts.memlock = UINT64_C(8) << 20;
-    assert_finding(&facts, FINDING_NOTE, "memory", "may lock 8M", "memlock-for", "--memlock");
+    assert_finding(&facts, FINDING_NOTE, "memory", "may lock 8M", "memlock-for",
+            "To loosen the policy, set \"memlock\" of the rule. Then claim with --memlock");
 
     facts = healthy();
     facts.qemu_takes_fds = false;
@@ -331,7 +332,7 @@ static void test_memory_of_rules(void **state) {
             {RULES("\"who\": {\"user\": \"alice\"}"),
                     "Rule vm (/p/a.json:3): programs of user alice may lock 8M", "limits.d/vfiod.conf"},
             {RULES("\"who\": {\"user\": [\"bob\", \"alice\"]}, \"memlock\": \"64M\""),
-                    "alice may lock 64M of memory, with", "\"memlock\""},
+                    "alice may lock 64M of memory, with", "to loosen the policy, set \"memlock\""},
             {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": \"4M\""), "alice may lock 8M of memory.",
                     "memlock-for"},
             {RULES("\"who\": {\"user\": \"alice\"}, \"memlock\": \"16G\""), NULL, NULL},

@@ -146,7 +146,8 @@ static void test_stranger(void **state) {
     assert_json(stranger, "hidden", "1");
     assert_int_equal(json_object_array_length(look(stranger, "considered")), 0);
     assert_json(stranger, "change",
-            "Ask the operator for a rule: { \"effect\": \"allow\", \"who\": { \"user\": 1002 }, "
+            "To loosen the policy for this device alone, ask the operator for the rule: { \"effect\": "
+            "\"allow\", \"who\": { \"user\": 1002 }, "
             "\"what\": { \"device\": \"pci:0000:06:0d.0\" } }");
 
     assert_json(operator, "hidden", "0");
@@ -213,8 +214,8 @@ static void test_own_rule(void **state) {
     assert_json(o, "considered.0.predicates.2.seen", "edu\\x1b[31m");
     assert_json(o, "change",
             "Only the operator can change that. Rule a (/p/50.json:1) does not match: what.driver requires "
-            "iavf, found edu\\x1b[31m. To loosen the policy for this device alone: Ask the operator for a "
-            "rule: "
+            "iavf, found edu\\x1b[31m. To loosen the policy for this device alone, ask the operator for "
+            "the rule: "
             "{ \"effect\": \"allow\", \"who\": { \"user\": 1000 }, \"what\": { \"device\": "
             "\"pci:0000:06:0d.0\" } }.");
 }
@@ -231,7 +232,8 @@ static void test_nearest(void **state) {
 
     assert_says(text_of(near, "change"), "Rule b (/p/50.json:1) does not match: ");
     assert_json(far, "change",
-            "Add a rule: { \"effect\": \"allow\", \"who\": { \"user\": \"carol\" }, \"what\": { \"device\": "
+            "To loosen the policy for this device alone, add the rule: { \"effect\": \"allow\", \"who\": { "
+            "\"user\": \"carol\" }, \"what\": { \"device\": "
             "\"pci:0000:06:0d.0\" } }");
 }
 
@@ -251,8 +253,8 @@ static void test_denied_by_rule(void **state) {
     assert_true(asprintf(&text, "{ \"rules\": [ %s ] }", deny) > 0);
     alone = explain(text, 1000, AUDIENCE_OPERATOR, NULL);
     assert_says(text_of(alone, "change"),
-            "To loosen the policy, narrow rule d (/p/50.json:1), and let another rule allow it");
-    assert_says(text_of(alone, "change"), "Add a rule: ");
+            "To loosen the policy, narrow rule d (/p/50.json:1), and let another rule allow it: { "
+            "\"effect\": \"allow\"");
 }
 
 /* The rule that almost allowed the device comes before the rule that denied, which can stay unchanged. */
