@@ -14,8 +14,8 @@ static int refuse_grant(Planner *p, GrantKind wanted) {
     int r;
 
     r = planner_name_rules(p,
-            refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
-                    "the rule does not allow the grant %s", word));
+            refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name, "%s does not allow the grant %s",
+                    planner_call_rules(p), word));
     p->refusal->remedy =
             format_string("%sTo loosen the policy, the operator can add \"%s\" to \"grant\" of the rule.",
                     fd ? "Request the grant fd. " : "", word);

@@ -44,9 +44,9 @@ static int refuse_value(Planner *p, const Device *d, const Verdict *v, VfAttribu
     (void) vf_network_describe(&p->request->network, a, wanted);
     r = planner_name_rule(p, v->rule,
             refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &d->name,
-                    "the rule does not allow %s in \"network\"; it allows %s%s%s", wanted,
-                    none ? "no request for " : "", none ? vf_attribute_to_string(a) : "",
-                    none ? "" : allowed));
+                    "%s does not allow %s in \"network\"; it allows %s%s%s",
+                    v->rule ? "the rule" : "a rule by default", wanted, none ? "no request for " : "",
+                    none ? vf_attribute_to_string(a) : "", none ? "" : allowed));
     p->refusal->remedy = format_string("%sTo loosen the policy, the operator can add it to \"%s\" in "
                                        "\"network\" of the rule.",
             none ? "Request it without. " : "Request one of those. ", vf_attribute_to_string(a));

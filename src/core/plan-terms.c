@@ -20,6 +20,8 @@ static void add_rule(Refusal *refusal, const Rule *rule) {
 }
 
 int planner_name_rule(Planner *p, const Rule *rule, int r) {
+    if (!rule)
+        return r;
     free(p->refusal->rule);
     p->refusal->rule = strdup(rule_origin(rule));
     (void) free_and_strdup(&p->refusal->rule_key, rule_key(rule));
@@ -29,7 +31,13 @@ int planner_name_rule(Planner *p, const Rule *rule, int r) {
     return r;
 }
 
+const char *planner_call_rules(const Planner *p) {
+    return p->assumed ? "a rule by default" : "the rule";
+}
+
 int planner_name_rules(Planner *p, int r) {
+    if (p->assumed)
+        return r;
     free(p->refusal->rule);
     p->refusal->rule = strdup(p->plan->rule);
     if (p->plan->n_charges > 0)
@@ -119,7 +127,8 @@ static int check_memlock(Planner *p) {
     (void) format_size(p->memlock_max, allowed);
     if (p->memlock_max == 0) {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
-                "the rule does not let vfiod raise the locked-memory limit; %s was requested", wanted);
+                "%s does not let vfiod raise the locked-memory limit; %s was requested",
+                planner_call_rules(p), wanted);
         p->refusal->remedy = format_string(
                 "Request it without memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
                 wanted);
@@ -149,8 +158,8 @@ static int check_tether(Planner *p) {
     }
     if (p->tethers & 1U << wanted)
         return 0;
-    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name,
-            "the rule does not allow the tether %s", tether_kind_to_string(wanted));
+    r = refuse(p->refusal, VFIOD_ERROR_ACCESS_DENIED, &p->first->name, "%s does not allow the tether %s",
+            planner_call_rules(p), tether_kind_to_string(wanted));
     more = format_string("To loosen the policy, the operator can add \"%s\" to \"tether\" of the rule.",
             tether_kind_to_string(wanted));
     p->refusal->remedy = tether_advice(p->tethers, is_operator, more ?: "");

@@ -79,7 +79,9 @@ static bool is_known(const Planner *p, const Refusal *refusal) {
 /* No rule can hand out what the host uses, nor devices in its group. So a remedy that changes the policy
  * would not help. */
 static void take_advice_back(Refusal *denied, const Refusal *other) {
-    if (denied->code != VFIOD_ERROR_ACCESS_DENIED || other->code != VFIOD_ERROR_HOST_CRITICAL)
+    if ((denied->code != VFIOD_ERROR_ACCESS_DENIED && denied->code != VFIOD_ERROR_RESET_UNSUPPORTED &&
+                denied->code != VFIOD_ERROR_GROUP_NOT_VIABLE) ||
+            other->code != VFIOD_ERROR_HOST_CRITICAL)
         return;
     free(denied->remedy);
     denied->remedy = strdup(NO_RULE_HELPS);
@@ -186,6 +188,22 @@ static int judge(Planner *p, const Device *d, int (*deny_it)(Planner *p, const D
     return 0;
 }
 
+/* Judges a denied device as if a rule without any other key allowed it, so that the operator sees what else
+ * such a rule would meet. A template that no rule mentions may not exist. */
+static bool assume_allowed(Planner *p, size_t i) {
+    const RuleTerms *terms = &rule_terms_default;
+    Verdict *v = &p->verdicts[i];
+
+    if (!p->context->beyond_policy || v->terms || p->devices[i] == &p->templates[i])
+        return false;
+    *v = (Verdict){.effect = EFFECT_ALLOW, .terms = terms};
+    p->grants &= terms->grants;
+    p->tethers &= terms->tethers;
+    p->memlock_max = MIN(p->memlock_max, terms->memlock_max);
+    p->assumed = true;
+    return true;
+}
+
 /* The claim gets what all rules of its devices agree on: the backends that each allows, and a reset if one
  * requires it. */
 static int authorize(Planner *p) {
@@ -212,11 +230,12 @@ static int authorize(Planner *p) {
         r = planner_put_aside(p, r);
         if (r < 0)
             return r;
+        p->settled[i] = p->settled[i] && !assume_allowed(p, i);
         if (p->settled[i])
             continue;
         p->first = p->first ?: p->devices[i];
         p->backends &= v->terms->backends;
-        if (v->terms->reset == RESET_REQUIRED)
+        if (v->rule && v->terms->reset == RESET_REQUIRED)
             p->plan->reset = RESET_REQUIRED;
     }
     return 0;
@@ -663,20 +682,21 @@ static int take_scrub(Planner *p) {
 static int check_reset(Planner *p, ResetDemand demand) {
     const PlanMember *m = &p->plan->members[p->plan->n_members - 1];
     const DeviceKindInfo *kind = device_kind_info(m->name.kind);
+    const char *rule;
+    int r;
 
     if (demand == RESET_OPTIONAL || m->reset_methods != 0 || kind->resets_itself || m->native)
         return 0;
+    rule = m->charge > 0 ? "the rule" : "a rule by default";
     if (!kind->reset)
-        return planner_put_aside(p,
-                planner_name_rules(p,
-                        refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
-                                "the rule requires a reset between owners, and it cannot be seen whether the "
-                                "driver %s resets the device",
-                                m->target_driver)));
-    return planner_put_aside(p,
-            planner_name_rules(p,
-                    refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
-                            "the rule requires a reset between owners, and the device has no reset method")));
+        r = refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                "%s requires a reset between owners, and it cannot be seen whether the driver %s resets the "
+                "device",
+                rule, m->target_driver);
+    else
+        r = refuse(p->refusal, VFIOD_ERROR_RESET_UNSUPPORTED, &m->name,
+                "%s requires a reset between owners, and the device has no reset method", rule);
+    return planner_put_aside(p, planner_name_rules(p, r));
 }
 
 /* Checks what happens to the last member when the claim ends. */
@@ -700,7 +720,7 @@ static int add_claimed(Planner *p) {
             r = add_member(
                     p, p->devices[i], DISPOSITION_CLAIM, p->verdicts[i].terms->host_critical, p->charges[i]);
         if (r > 0)
-            r = check_end(p, plan->reset);
+            r = check_end(p, p->charges[i] > 0 ? plan->reset : p->verdicts[i].terms->reset);
         if (r < 0)
             return r;
     }

@@ -156,7 +156,10 @@ typedef struct PlanContext {
     void *maker_userdata;            /* for find_maker and count_promised */
     const Claim *claim; /* the claim that the devices are to join, whose groups block nothing; NULL: none */
     bool all_obstacles; /* the refusal lists in .obstacles what else would refuse the request */
-    bool describe;      /* the plan says what its grant exposes */
+    /* ...also what would refuse devices that the policy denies if a rule without any other key allowed them.
+     * This tells facts of the host, so it is for the operator only. */
+    bool beyond_policy;
+    bool describe; /* the plan says what its grant exposes */
     /* The priority by the rules, once the policy allows the request; may be NULL. */
     int *ret_priority;
     bool *ret_asks; /* a person has to allow it; may be NULL */

@@ -24,10 +24,11 @@ typedef struct Planner {
     Device templates[REQUEST_DEVICES_MAX];      /* stand-ins for devices that are not made yet */
     const MdevType *types[REQUEST_DEVICES_MAX]; /* the types of these */
     Verdict verdicts[REQUEST_DEVICES_MAX];
-    unsigned charges[REQUEST_DEVICES_MAX];   /* see PlanMember.charge */
-    bool settled[REQUEST_DEVICES_MAX];       /* already refused: what depends on it is not checked */
-    const Device *first;                     /* the first device that the policy allows */
-    SiblingDemand siblings[PLAN_GROUPS_MAX]; /* by index of plan.groups */
+    unsigned charges[REQUEST_DEVICES_MAX]; /* see PlanMember.charge */
+    bool settled[REQUEST_DEVICES_MAX];     /* already refused: what depends on it is not checked */
+    bool assumed;        /* beyond_policy: a device is denied, and judged by the default terms of a rule */
+    const Device *first; /* the first device that the policy allows */
+    SiblingDemand siblings[PLAN_GROUPS_MAX];           /* by index of plan.groups */
     HostCriticalDemand host_critical[PLAN_GROUPS_MAX]; /* likewise, for siblings */
 
     /* What all rules of the claim agree on. */
@@ -44,10 +45,12 @@ int planner_put_aside(Planner *p, int r);
 /* Adds the claim to the blockers of the last refusal. */
 void planner_add_claim(Planner *p, const Claim *c);
 
-/* Adds a rule's name to the last refusal. For demands of rules, not for their denials. */
+/* Adds a rule's name to the last refusal, unless it is NULL. For demands of rules, not for their denials. */
 int planner_name_rule(Planner *p, const Rule *rule, int r);
-/* Adds all rules of the claim. */
+/* Adds all rules of the claim, unless it is refused for the default terms that are assumed. */
 int planner_name_rules(Planner *p, int r);
+/* "the rule", for refusals that name all rules. */
+const char *planner_call_rules(const Planner *p);
 
 /* The client gets one more device by this rule. *ret_charge: see PlanMember.charge. */
 int terms_take(Planner *p, const Device *d, const Verdict *v, unsigned *ret_charge);

@@ -229,12 +229,9 @@ static void check_noiommu_rule(PolicyParser *p, const JsonNode *rule) {
 static void finish_terms(PolicyParser *p, const JsonNode *value) {
     RuleTerms *t = &p->rule.terms;
 
-    if (t->backends == 0)
-        t->backends = BACKENDS_DEFAULT;
-    if (t->grants == 0)
-        t->grants = 1U << GRANT_FD;
-    if (t->tethers == 0)
-        t->tethers = TETHERS_DEFAULT;
+    t->backends = t->backends ?: rule_terms_default.backends;
+    t->grants = t->grants ?: rule_terms_default.grants;
+    t->tethers = t->tethers ?: rule_terms_default.tethers;
     if (!schema_find_member(value, "noiommu"))
         return;
     t->backends |= 1U << BACKEND_NOIOMMU;

@@ -145,6 +145,13 @@ Effect rule_effect(const Rule *rule) {
     return rule->effect;
 }
 
+const RuleTerms rule_terms_default = {
+        .backends = BACKENDS_DEFAULT,
+        .grants = 1U << GRANT_FD,
+        .tethers = TETHERS_DEFAULT,
+        .limits = {LIMIT_NONE, LIMIT_NONE, LIMIT_NONE, LIMIT_NONE, LIMIT_NONE},
+};
+
 const RuleTerms *rule_terms(const Rule *rule) {
     return &rule->terms;
 }

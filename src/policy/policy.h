@@ -127,6 +127,9 @@ typedef struct RuleTerms {
     bool waive_sys_rawio; /* noiommu: also for a caller without CAP_SYS_RAWIO */
 } RuleTerms;
 
+/* Those of a rule without any key about them. */
+extern const RuleTerms rule_terms_default;
+
 typedef struct Rule Rule;     /* opaque; compiled */
 typedef struct Policy Policy; /* an ordered set of rules; immutable once built */
 

@@ -65,6 +65,7 @@ int decide_request(HostView *host, Survey *survey, const Policy *policy, const S
             .survey = survey,
             .now_usec = now_usec > 0 ? now_usec : time_now(),
             .all_obstacles = true,
+            .beyond_policy = true, /* it shows nothing that its user cannot read */
             .describe = true,
     };
     int r;

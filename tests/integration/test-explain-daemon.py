@@ -148,6 +148,21 @@ class ObstaclesTest(ErrorTestCase):
         found = json.loads(json.loads(output)['data'][0])
         self.assertEqual([o['error'] for o in found['obstacles']], ['AccessDenied'])
 
+    @needs_root
+    def test_beyond_the_policy(self):
+        """Root learns at once what a rule for a user who is denied would meet."""
+        names = ['AccessDenied', 'ResetUnsupported', 'GroupNotViable']
+        self.set_policy([self.rule(user=4711)])
+        client = self.client()
+        client.manager('ReloadPolicy', 'a{sv}', {})
+        found = json.loads(client.manager('Explain', 'asa{sv}', [self.gpu.name], {'uid': dbus.UInt32(4712)}))
+        self.assertEqual([o['error'] for o in found['obstacles']], names)
+        self.assertEqual(found['error'], names[0])
+        self.assertIn('a rule by default requires a reset', found['obstacles'][1]['message'])
+        self.assertIn(self.audio.name, found['obstacles'][2]['message'])
+        _, details = self.error_of('Plan', 'asa{sv}', [self.gpu.name], {'details': True})
+        self.assertEqual([details['error']] + [o['error'] for o in details['obstacles']], names)
+
 
 class BlockersTest(ErrorTestCase):
     """A refusal names what blocks it as data."""

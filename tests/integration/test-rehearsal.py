@@ -179,6 +179,25 @@ class ExplainTest(FilesTest):
         # What is proposed can be written as it stands.
         self.assertIn('"who": { "user": 4711 }', found['devices'][0]['change'])
 
+    def test_all_obstacles_of_a_user_without_a_rule(self):
+        """What the proposed rule would meet is listed at once, not after it was added."""
+        host = json.loads(HOST.read_text())
+        gpu = next(d for d in host['devices'] if d['name'] == GPU)
+        gpu['resetMethods'] = []
+        alone = self.file('alone.json', host)
+        policy = self.policy(rule(who={'user': 1}))
+        found = self.explain('--user', '4711', GPU, policy=policy, host=alone)
+        names = [o['error'] for o in found['obstacles']]
+        self.assertEqual(names, ['AccessDenied', 'ResetUnsupported', 'GroupNotViable'])
+        self.assertEqual(found['error'], names[0])
+        text = self.text('policy', 'explain', '--policy', policy, '--user', '4711', GPU, host=alone)
+        self.assertIn('All obstacles', text)
+        self.assertIn('a rule by default requires a reset', ' '.join(text.split()))
+        # Then the rule is added as it was proposed.
+        added = self.policy(rule(who={'user': 4711}, what={'device': GPU}), name='added.json')
+        found = self.explain('--user', '4711', GPU, policy=added, host=alone)
+        self.assertEqual([o['error'] for o in found['obstacles']], names[1:])
+
     def test_yes(self):
         found = self.explain('--user', 'alice', '01:00.0')
         self.assertEqual((found['effect'], found['error'], found['message']), ('allow', None, None))
@@ -731,7 +750,7 @@ class SetupTest(FilesTest):
         self.assertNotIn('allow', text)
         explained = self.json('policy', 'explain', '--user', 'mallory', '04:00.0', '--policy', self.file(
             'class.json', {'rules': [rule('allow', who={'user': 'mallory'}, what={'class': 'display'})]}))
-        self.assertEqual({o['error'] for o in explained['obstacles']}, {'AccessDenied', 'HostCritical'})
+        self.assertEqual({o['error'] for o in explained['obstacles']}, {'AccessDenied', 'GroupNotViable', 'HostCritical'})
         self.assertEqual(explained['devices'][0]['change'], 'No rule helps while the host uses the device, or a sibling of it.')
         for obstacle in explained['obstacles']:
             self.assertNotIn('loosen', obstacle['message'])

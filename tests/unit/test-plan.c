@@ -96,7 +96,7 @@ typedef struct World {
     const char *override;    /* likewise */
     int read_error;
     unsigned asked; /* masks of all reads together */
-    bool all_obstacles, describe;
+    bool all_obstacles, beyond_policy, describe;
     const char *variant; /* of every device; NULL: unknown, "": none */
     bool variant_blocked;
 } World;
@@ -246,6 +246,7 @@ static VfiodError plan(
             .usage_userdata = w,
             .count_promised = n_promised > 0 ? count_promised : NULL,
             .all_obstacles = w->all_obstacles,
+            .beyond_policy = w->beyond_policy,
             .describe = w->describe,
     };
     int r;
@@ -1186,6 +1187,8 @@ static void expect_all(World *w, const char *rules, const char *devices, const c
 
 /* A caller that asks for all obstacles gets all of them. The first is the refusal of a claim. */
 static void test_all_obstacles(void **state) {
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
     World *w = *state;
     Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
     DeviceSnapshot disk = host[6];
@@ -1197,10 +1200,14 @@ static void test_all_obstacles(void **state) {
     expect_all(w, RULE(",\"reason\":\"required\""), EDU_SHARED,
             "ResetUnsupported GroupNotViable ReasonRequired LimitExceeded");
     w->request.memlock = 0;
-    /* A sibling that blocks the claim cannot be moved either. */
+    /* A sibling that blocks the claim cannot be moved either, so no advice is to park it. */
     disk.group = 2;
     assert_true(inventory_update(w->inventory, &disk, &d, &old_group) >= 0);
     expect_all(w, RULE(OPTIONAL), EDU_SHARED, "GroupNotViable HostCritical");
+    w->all_obstacles = true;
+    (void) plan(w, RULE(OPTIONAL), EDU_SHARED, _BACKEND_INVALID, &p, &refusal);
+    assert_non_null(strstr(refusal.remedy, "No rule helps"));
+    w->all_obstacles = false;
     w->descendants = "a mediated device";
     expect_all(w, RULE(), DISK " " EDU,
             "HostCritical HostCritical HostCritical ResetUnsupported GroupNotViable HostCritical");
@@ -1225,6 +1232,41 @@ static void test_obstacles_of_a_stranger(void **state) {
     expect_all(w,
             "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{\"user\":1000},\"what\":{\"device\":\"" EDU "\"}}",
             EDU_SHARED " " PREPARED " " EDU, "AccessDenied AccessDenied ResetUnsupported");
+}
+
+/* The operator also learns what a rule for the denied devices would meet. */
+static void test_obstacles_beyond_the_policy(void **state) {
+    static const char deny[] = "{\"effect\":\"deny\",\"who\":{},\"what\":{\"device\":\"" EDU "\"}}";
+    _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
+    _cleanup_(plan_done) Plan p = PLAN_NULL;
+    World *w = *state;
+    Claim other = {.id = "0123456789abcdef", .uid = 7, .state = CLAIM_HELD};
+
+    w->beyond_policy = true;
+    expect_all(w, "", NIC, "AccessDenied");
+    expect_all(w, "", DISK, "AccessDenied HostCritical");
+    expect_all(w, "", NO_IOMMU, "AccessDenied NoIommuGroup");
+    expect_all(w, "", "template:x", "AccessDenied");
+    expect_all(w, deny, EDU, "AccessDenied ResetUnsupported");
+    expect_all(w, NULL, EDU, "PolicyBroken");
+    w->request.memlock = 4096;
+    expect_all(w, "", EDU_SHARED, "AccessDenied ResetUnsupported GroupNotViable LimitExceeded");
+    w->request.memlock = 0;
+    /* The rule for one device says nothing of the other. */
+    expect_all(w,
+            "{\"name\":\"r\",\"effect\":\"allow\",\"who\":{},\"what\":{\"device\":\"" EDU "\"}" OPTIONAL "}",
+            EDU " " EDU_SHARED, "AccessDenied ResetUnsupported GroupNotViable");
+
+    w->all_obstacles = true;
+    assert_int_equal(plan(w, "", EDU_SHARED, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_ACCESS_DENIED);
+    assert_string_equal(refusal.obstacles[0].reason,
+            "a rule by default requires a reset between owners, and the device has no reset method");
+    assert_null(refusal.obstacles[0].rule);
+    w->all_obstacles = false;
+
+    inventory_find_group(w->inventory, 2)->claim = &other;
+    w->enable_count = 1;
+    expect_all(w, "", EDU_SHARED " " PREPARED, "AccessDenied AccessDenied DeviceClaimed GroupInUse");
 }
 
 static void expect_blockers(World *w, const char *rules, const char *devices, const char *blockers) {
@@ -2066,6 +2108,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_noiommu, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_all_obstacles, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_obstacles_of_a_stranger, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_obstacles_beyond_the_policy, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_blockers, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_size_of_a_claim, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_template, set_up, tear_down),

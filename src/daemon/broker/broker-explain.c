@@ -59,6 +59,7 @@ static int explain(Broker *e, const ExplainQuery *query, const PastRefusal *past
     if (r < 0)
         return r;
     query->inquiry->all_obstacles = true;
+    query->inquiry->beyond_policy = query->audience == AUDIENCE_OPERATOR;
     r = broker_plan(e, query->inquiry, query->request, query->subject, &plan, &refusal);
     if (r == -EAGAIN)
         return r;

@@ -403,6 +403,7 @@ static int try_plan(Broker *e, BrokerInquiry *q, const Request *request, const S
             .count_promised = claims_count_promised,
             .maker_userdata = e,
             .all_obstacles = q->all_obstacles,
+            .beyond_policy = q->beyond_policy,
             .describe = q->all_obstacles,
             .ret_priority = &q->priority,
             .ret_asks = &q->asks,

@@ -137,6 +137,7 @@ typedef struct BrokerInquiry {
     int priority;            /* of the rules that allow it; set by the first plan */
     bool asks;               /* one of these rules asks a person */
     bool all_obstacles;      /* the caller requires all of them, see PlanContext */
+    bool beyond_policy;      /* likewise; only if the caller is the operator */
     bool begun, brief;
 } BrokerInquiry;
 /* ready will not be called any more. */

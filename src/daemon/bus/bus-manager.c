@@ -336,6 +336,7 @@ static int run_plan(BusCall *call, const Subject *subject, Refusal *refusal) {
     if (r < 0)
         return r;
     call->inquiry.all_obstacles = true;
+    call->inquiry.beyond_policy = subject_is_operator(subject);
     r = broker_plan(call->face->context.host.broker, &call->inquiry, &request, subject, &plan, refusal);
     if (r < 0)
         return r;

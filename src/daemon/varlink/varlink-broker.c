@@ -365,6 +365,7 @@ static int run_plan(VarlinkCall *call, const Subject *subject, Refusal *refusal)
     if (r < 0)
         return r;
     call->inquiry.all_obstacles = true;
+    call->inquiry.beyond_policy = subject_is_operator(subject);
     r = broker_plan(broker_of(call), &call->inquiry, &request, subject, &plan, refusal);
     if (r < 0)
         return r;
