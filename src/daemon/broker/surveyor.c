@@ -287,13 +287,15 @@ static void start_device_look(Surveyor *s, SurveyDevice *d, unsigned what) {
         deliver_failure(d, what, r);
 }
 
-/* The modules come after the device: then the same worker goes on, and it may have loaded libkmod before. */
+/* The modules come after the device: then the same worker goes on, and it may have loaded libkmod before. If
+ * no worker could be started for the device, nobody else would ask for the modules. */
 static void start_device(Surveyor *s, SurveyDevice *d) {
-    unsigned first;
+    const unsigned modules = DEVICE_FACT_VARIANT;
 
     put_what_is_clear(s, d);
-    first = open_facts(d) & ~(unsigned) DEVICE_FACT_VARIANT;
-    start_device_look(s, d, first != 0 ? first : open_facts(d));
+    start_device_look(s, d, open_facts(d) & ~modules);
+    if ((open_facts(d) & ~modules) == 0)
+        start_device_look(s, d, open_facts(d));
 }
 
 /* ---- mediated devices ---- */
