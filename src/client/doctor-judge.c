@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "client/doctor.h"
-#include "client/doctor-memory.h"
+#include "client/doctor-findings.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,9 +7,6 @@
 #include "base/str.h"
 #include "client/show.h"
 #include "core/variant-table.h"
-
-#define BUDGETS_MAX 8U /* shown at most: further ones show nothing new */
-#define MEMLOCK_FOR_A_GUEST (UINT64_C(1) << 30)
 
 static const char *const finding_level_table[_FINDING_LEVEL_MAX] = {
         [FINDING_OK] = "ok",
@@ -57,9 +53,7 @@ FindingLevel findings_worst(const Findings *f) {
 
 /* ---- Adding ---- */
 
-/* With too many findings, the last one becomes a note that there are more. */
-static _printf_(4, 5) Finding *add(
-        Findings *f, FindingLevel level, const char *subject, const char *format, ...) {
+Finding *finding_add(Findings *f, FindingLevel level, const char *subject, const char *format, ...) {
     Finding *finding;
     va_list ap;
     int r;
@@ -78,7 +72,7 @@ static _printf_(4, 5) Finding *add(
     return finding;
 }
 
-static _printf_(3, 4) void set(Findings *f, char **text, const char *format, ...) {
+void finding_set(Findings *f, char **text, const char *format, ...) {
     va_list ap;
     int r;
 
@@ -94,7 +88,7 @@ static _printf_(3, 4) void set(Findings *f, char **text, const char *format, ...
 
 /* ---- This distribution ---- */
 
-static bool is_like(const DoctorFacts *facts, const char *distribution) {
+bool doctor_is_like(const DoctorFacts *facts, const char *distribution) {
     const char *at = facts->distribution ? strstr(facts->distribution, distribution) : NULL;
     size_t n = strlen(distribution);
 
@@ -103,36 +97,36 @@ static bool is_like(const DoctorFacts *facts, const char *distribution) {
 
 static void set_fix_parameter(
         Findings *f, const DoctorFacts *facts, Finding *finding, const char *parameter) {
-    if (is_like(facts, "fedora") || is_like(facts, "rhel"))
-        set(f, &finding->fix, "Run 'grubby --update-kernel=ALL --args=%s' and reboot.", parameter);
+    if (doctor_is_like(facts, "fedora") || doctor_is_like(facts, "rhel"))
+        finding_set(f, &finding->fix, "Run 'grubby --update-kernel=ALL --args=%s' and reboot.", parameter);
     else if (facts->has_kernel_cmdline)
-        set(f, &finding->fix, "Add %s to /etc/kernel/cmdline, run 'kernel-install add-all' and reboot.",
-                parameter);
-    else if (facts->has_grub && is_like(facts, "debian"))
-        set(f, &finding->fix,
+        finding_set(f, &finding->fix,
+                "Add %s to /etc/kernel/cmdline, run 'kernel-install add-all' and reboot.", parameter);
+    else if (facts->has_grub && doctor_is_like(facts, "debian"))
+        finding_set(f, &finding->fix,
                 "Add %s to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run 'update-grub' and reboot.",
                 parameter);
     else if (facts->has_grub)
-        set(f, &finding->fix,
+        finding_set(f, &finding->fix,
                 "Add %s to GRUB_CMDLINE_LINUX_DEFAULT in /etc/default/grub, run 'grub2-mkconfig -o "
                 "/boot/grub2/grub.cfg' and reboot.",
                 parameter);
     else
-        set(f, &finding->fix, "Add %s to the kernel's command line in the boot loader and reboot.",
+        finding_set(f, &finding->fix, "Add %s to the kernel's command line in the boot loader and reboot.",
                 parameter);
 }
 
 static void set_fix_module(Findings *f, const DoctorFacts *facts, Finding *finding) {
-    if (is_like(facts, "ubuntu"))
-        set(f, &finding->fix, "Install linux-modules-extra of this kernel.");
-    else if (is_like(facts, "debian"))
-        set(f, &finding->fix,
+    if (doctor_is_like(facts, "ubuntu"))
+        finding_set(f, &finding->fix, "Install linux-modules-extra of this kernel.");
+    else if (doctor_is_like(facts, "debian"))
+        finding_set(f, &finding->fix,
                 "Install the package linux-image-amd64 (or that of your architecture) in place of a "
                 "kernel for the cloud, and reboot.");
-    else if (is_like(facts, "fedora") || is_like(facts, "rhel"))
-        set(f, &finding->fix, "Install the package kernel-modules of this kernel.");
+    else if (doctor_is_like(facts, "fedora") || doctor_is_like(facts, "rhel"))
+        finding_set(f, &finding->fix, "Install the package kernel-modules of this kernel.");
     else
-        set(f, &finding->fix, "Use a kernel that is configured with CONFIG_VFIO_PCI.");
+        finding_set(f, &finding->fix, "Use a kernel that is configured with CONFIG_VFIO_PCI.");
 }
 
 /* ---- The IOMMU ---- */
@@ -158,32 +152,45 @@ static const char *off_parameter(const DoctorFacts *facts) {
                                                        : NULL;
 }
 
+/* What the kernel calls the IOMMU of this table in its log, and the option of its driver. */
+static const char *iommu_word(const char *table) {
+    return streq(table, "IVRS") ? "AMD-Vi" : streq(table, "IORT") ? "smmu" : "iommu";
+}
+
+static const char *iommu_option(const char *table) {
+    return streq(table, "IVRS")    ? "CONFIG_AMD_IOMMU"
+            : streq(table, "IORT") ? "CONFIG_ARM_SMMU_V3"
+                                   : "CONFIG_VIRTIO_IOMMU";
+}
+
 static void judge_missing_iommu(const DoctorFacts *facts, Findings *f) {
     const char *off = off_parameter(facts);
     Finding *finding;
 
-    finding = add(f, FINDING_PROBLEM, "iommu", "The kernel has no IOMMU group, so no device is isolated.");
+    finding = finding_add(
+            f, FINDING_PROBLEM, "iommu", "The kernel has no IOMMU group, so no device is isolated.");
     if (off) {
-        set(f, &finding->why, "The kernel's command line turns the IOMMU off: %s.", off);
-        set(f, &finding->fix, "Remove %s from the kernel's command line and reboot.", off);
+        finding_set(f, &finding->why, "The kernel's command line turns the IOMMU off: %s.", off);
+        finding_set(f, &finding->fix, "Remove %s from the kernel's command line and reboot.", off);
     } else if (facts->firmware_table && streq(facts->firmware_table, "DMAR")) {
-        set(f, &finding->why,
+        finding_set(f, &finding->why,
                 "The firmware describes an IOMMU (the ACPI table DMAR), and the kernel does not use it.");
         set_fix_parameter(f, facts, finding, "intel_iommu=on");
-    } else if (facts->firmware_table)
-        set(f, &finding->why,
-                "The firmware describes an IOMMU (the ACPI table %s), and the kernel does not use it. Its "
-                "log "
-                "(journalctl -k) may say why.",
+    } else if (facts->firmware_table) {
+        finding_set(f, &finding->why,
+                "The firmware describes an IOMMU (the ACPI table %s), and the kernel does not use it.",
                 facts->firmware_table);
-    else if (facts->is_virtual_machine) {
-        set(f, &finding->why, "This is a virtual machine, and it has no virtual IOMMU.");
-        set(f, &finding->fix,
+        finding_set(f, &finding->fix,
+                "'journalctl -k' may have the reason: look for %s. Use a kernel that is configured with %s.",
+                iommu_word(facts->firmware_table), iommu_option(facts->firmware_table));
+    } else if (facts->is_virtual_machine) {
+        finding_set(f, &finding->why, "This is a virtual machine, and it has no virtual IOMMU.");
+        finding_set(f, &finding->fix,
                 "Give it one (QEMU: -device intel-iommu or virtio-iommu; libvirt: <iommu model='intel'/>). "
                 "Without one, see DEVICES WITHOUT AN IOMMU in vfiod-policy(5).");
     } else {
-        set(f, &finding->why, "The firmware describes no IOMMU.");
-        set(f, &finding->fix,
+        finding_set(f, &finding->why, "The firmware describes no IOMMU.");
+        finding_set(f, &finding->fix,
                 "Turn on VT-d (Intel), or AMD-Vi or IOMMU (AMD), in the setup of the firmware. Without one, "
                 "see DEVICES WITHOUT AN IOMMU in vfiod-policy(5).");
     }
@@ -193,9 +200,9 @@ static void judge_iommu(const DoctorFacts *facts, Findings *f) {
     if (facts->n_groups == 0)
         judge_missing_iommu(facts, f);
     else if (facts->iommus && *facts->iommus)
-        add(f, FINDING_OK, "iommu", "%u groups (%s).", facts->n_groups, facts->iommus);
+        finding_add(f, FINDING_OK, "iommu", "%u groups (%s).", facts->n_groups, facts->iommus);
     else
-        add(f, FINDING_OK, "iommu", "%u groups.", facts->n_groups);
+        finding_add(f, FINDING_OK, "iommu", "%u groups.", facts->n_groups);
 }
 
 static void judge_interrupts(const DoctorFacts *facts, Findings *f) {
@@ -203,11 +210,11 @@ static void judge_interrupts(const DoctorFacts *facts, Findings *f) {
 
     if (facts->n_groups == 0 || facts->interrupts_remapped != 0)
         return;
-    finding = add(f, FINDING_WARNING, "interrupts", "Interrupts are not remapped.");
-    set(f, &finding->why,
+    finding = finding_add(f, FINDING_WARNING, "interrupts", "Interrupts are not remapped.");
+    finding_set(f, &finding->why,
             "A device could send any interrupt to the host. VFIO refuses such devices unless "
             "allow_unsafe_interrupts is set, which taints the host.");
-    set(f, &finding->fix,
+    finding_set(f, &finding->fix,
             "Turn on interrupt remapping (x2APIC) in the setup of the firmware, and remove intremap=off and "
             "nointremap from the kernel's command line.");
 }
@@ -217,6 +224,7 @@ static void judge_devices(const DoctorFacts *facts, Findings *f) {
     struct json_object *devices = facts->host ? json_list(facts->host, "devices") : NULL;
     size_t n = devices ? json_object_array_length(devices) : 0, n_alone = 0;
     const char *first = NULL;
+    Finding *finding;
 
     for (size_t i = 0; i < n; i++) {
         struct json_object *device = json_object_array_get_idx(devices, i);
@@ -226,33 +234,60 @@ static void judge_devices(const DoctorFacts *facts, Findings *f) {
         first = first ?: json_text(device, "name");
         n_alone++;
     }
-    if (facts->n_groups > 0 && n_alone > 0)
-        add(f, FINDING_NOTE, "iommu", "%zu PCI device%s %s not behind an IOMMU, such as %s.", n_alone,
-                n_alone == 1 ? "" : "s", n_alone == 1 ? "is" : "are", first);
+    if (facts->n_groups == 0 || n_alone == 0)
+        return;
+    finding = finding_add(f, FINDING_NOTE, "iommu", "%zu PCI device%s %s not behind an IOMMU, such as %s.",
+            n_alone, n_alone == 1 ? "" : "s", n_alone == 1 ? "is" : "are", first);
+    finding_set(f, &finding->why,
+            "Such a device can read and write all memory of the host, so vfiod refuses to hand it out.");
+    finding_set(f, &finding->fix,
+            "Use other devices. To loosen the policy, a rule can allow one without isolation: see DEVICES "
+            "WITHOUT AN IOMMU in vfiod-policy(5).");
 }
 
 /* ---- VFIO ---- */
+
+static void add_unknown_module(Findings *f, const char *subject, const char *module) {
+    Finding *finding =
+            finding_add(f, FINDING_NOTE, subject, "It is unknown whether this kernel has %s.", module);
+
+    finding_set(f, &finding->why,
+            "%s is not loaded, and the lists of modules in /lib/modules cannot be read for the running "
+            "kernel.",
+            module);
+    finding_set(f, &finding->fix,
+            "Install the modules of the running kernel, or reboot into the kernel that is installed.");
+}
 
 static void judge_modules(const DoctorFacts *facts, Findings *f) {
     struct json_object *kernel = facts->host ? json_member(facts->host, "kernel") : NULL;
     Finding *finding;
 
     if (facts->vfio_pci == MODULE_MISSING) {
-        finding = add(f, FINDING_PROBLEM, "vfio", "This kernel has no driver vfio-pci.");
+        finding = finding_add(f, FINDING_PROBLEM, "vfio", "This kernel has no driver vfio-pci.");
+        finding_set(f, &finding->why, "vfiod binds PCI devices to this driver before it hands them out.");
         set_fix_module(f, facts, finding);
         return;
     }
-    if (facts->vfio_pci != MODULE_UNKNOWN)
-        add(f, FINDING_OK, "vfio", "vfio-pci is %s.",
+    if (facts->vfio_pci == MODULE_UNKNOWN)
+        add_unknown_module(f, "vfio", "vfio-pci");
+    else
+        finding_add(f, FINDING_OK, "vfio", "vfio-pci is %s.",
                 facts->vfio_pci == MODULE_PRESENT ? "loaded" : "available, and loaded for the first claim");
-    if (json_flag(kernel, "iommufd") || facts->iommufd == MODULE_AVAILABLE)
-        add(f, FINDING_OK, "iommufd", "%s.",
+    if (json_flag(kernel, "iommufd") || facts->iommufd >= MODULE_AVAILABLE)
+        finding_add(f, FINDING_OK, "iommufd", "%s.",
                 json_flag(kernel, "iommufd") ? "/dev/iommu is there" : "The module is available");
-    else if (facts->iommufd == MODULE_MISSING) {
-        finding = add(f, FINDING_NOTE, "iommufd", "This kernel has no iommufd; vfiod uses VFIO groups.");
-        set(f, &finding->why,
+    else if (facts->iommufd == MODULE_UNKNOWN)
+        add_unknown_module(f, "iommufd", "iommufd");
+    else {
+        finding = finding_add(
+                f, FINDING_NOTE, "iommufd", "This kernel has no iommufd; vfiod uses VFIO groups.");
+        finding_set(f, &finding->why,
                 "QEMU opens a group by itself, so it needs a rule that grants nodes (\"grant\": "
                 "[\"node\"]).");
+        finding_set(f, &finding->fix,
+                "Use a kernel that is configured with CONFIG_IOMMUFD and CONFIG_VFIO_DEVICE_CDEV (Linux 6.6 "
+                "or newer).");
     }
 }
 
@@ -290,36 +325,44 @@ static void judge_variants(const DoctorFacts *facts, Findings *f) {
                 device = json_text(json_object_array_get_idx(devices, i), "name");
         if (!device)
             continue;
-        finding = add(f, FINDING_NOTE, "driver",
+        finding = finding_add(f, FINDING_NOTE, "driver",
                 "This kernel has no %s, which is better than vfio-pci for %s.", variants[v].module, device);
-        set(f, &finding->why, "With it, a claim has more: %s.", variants[v].gain);
-        set(f, &finding->fix,
+        finding_set(f, &finding->why, "With it, a claim has more: %s.", variants[v].gain);
+        finding_set(f, &finding->fix,
                 "Use a kernel that has the module, or install the package with further modules of this one.");
     }
 }
 
 /* ---- Taints ---- */
 
-static const char *taint_fix(const char *kind) {
-    static const struct {
-        const char *kind, *fix;
-    } fixes[] = {
-            {"noiommu-claim", "It stays in the ledger until the next boot."},
-            {"noiommu-enabled",
+typedef struct TaintAdvice {
+    const char *kind, *why, *fix;
+} TaintAdvice;
+
+static const TaintAdvice *taint_advice(const char *kind) {
+    static const TaintAdvice advice[] = {
+            {"noiommu-claim", "The device could read and write all memory of the host.",
+                    "Reboot: the taint stays in the ledger until then."},
+            {"noiommu-enabled", "Programs with CAP_SYS_RAWIO can use devices without any isolation.",
                     "Write N to /sys/module/vfio/parameters/enable_unsafe_noiommu_mode when nothing needs "
                     "it."},
-            {"unsafe-interrupts",
+            {"unsafe-interrupts", "A device can send any interrupt to the host.",
                     "Remove allow_unsafe_interrupts from /etc/modprobe.d and from the kernel's command "
                     "line."},
-            {"command-line", "Remove it from the kernel's command line and reboot, unless you need it."},
-            {"open-node",
+            {"command-line",
+                    "It turns off a part of the isolation of devices from each other, or from the host.",
+                    "Remove it from the kernel's command line and reboot, unless you need it."},
+            {"open-node", "Other users can open the device without a claim, whatever the policy says.",
                     "Remove the udev rule that gives the node to others; vfiod gives access for a claim."},
     };
+    static const TaintAdvice other = {"",
+            "Devices may not be isolated from each other, or the host from devices.",
+            "See 'vfioctl taint' and vfiod(8)."};
 
-    for (size_t i = 0; i < ELEMENTSOF(fixes); i++)
-        if (streq(fixes[i].kind, kind))
-            return fixes[i].fix;
-    return "See 'vfioctl taint' and vfiod(8).";
+    for (size_t i = 0; i < ELEMENTSOF(advice); i++)
+        if (streq(advice[i].kind, kind))
+            return advice + i;
+    return &other;
 }
 
 /* The daemon remembers more than one look can show. */
@@ -329,29 +372,30 @@ static void judge_taints(const DoctorFacts *facts, Findings *f) {
     for (size_t i = 0; taints && i < json_object_array_length(taints); i++) {
         struct json_object *taint = json_object_array_get_idx(taints, i);
         const char *kind = json_text(taint, "kind"), *device = json_text(taint, "device");
+        const TaintAdvice *advice = taint_advice(kind);
         Finding *finding;
 
         if (!json_flag(taint, "weakens"))
             continue;
-        finding = add(f, FINDING_WARNING, "taint", "%s%s%s weakens this host (%s).", json_text(taint, "what"),
-                *device ? " " : "", device, kind);
-        set(f, &finding->fix, "%s", taint_fix(kind));
+        finding = finding_add(f, FINDING_WARNING, "taint", "%s%s%s weakens this host (%s).",
+                json_text(taint, "what"), *device ? " " : "", device, kind);
+        finding_set(f, &finding->why, "%s", advice->why);
+        finding_set(f, &finding->fix, "%s", advice->fix);
     }
 }
 
 /* ---- vfiod ---- */
 
-/* fix: NULL if the line contains it. */
-static void add_warnings(
-        const DoctorFacts *facts, Findings *f, const char *key, const char *subject, const char *fix) {
+static void add_warnings(const DoctorFacts *facts, Findings *f, const char *key, const char *subject,
+        const char *why, const char *fix) {
     struct json_object *warnings = json_list(facts->manager, key);
 
     for (size_t i = 0; warnings && i < json_object_array_length(warnings); i++) {
-        Finding *finding = add(f, FINDING_WARNING, subject, "%s",
+        Finding *finding = finding_add(f, FINDING_WARNING, subject, "%s",
                 json_object_get_string(json_object_array_get_idx(warnings, i)));
 
-        if (fix)
-            set(f, &finding->fix, "%s", fix);
+        finding_set(f, &finding->why, "%s", why);
+        finding_set(f, &finding->fix, "%s", fix);
     }
 }
 
@@ -362,20 +406,30 @@ static void judge_policy(const DoctorFacts *facts, Findings *f) {
     Finding *finding;
 
     if (!streq(state, "loaded")) {
-        finding = add(f, FINDING_PROBLEM, "policy", "The policy files have errors: %s",
+        finding = finding_add(f, FINDING_PROBLEM, "policy", "The policy files have errors: %s",
                 streq(state, "stale") ? "the policy that was loaded before them is in force."
                                       : "every request is denied.");
-        if (errors && json_object_array_length(errors) > 0)
-            set(f, &finding->why, "%s", json_object_get_string(json_object_array_get_idx(errors, 0)));
-        set(f, &finding->fix, "Correct them; 'vfioctl policy check' shows all. Then run 'vfioctl reload'.");
+        finding_set(f, &finding->why, "%s",
+                errors && json_object_array_length(errors) > 0
+                        ? json_object_get_string(json_object_array_get_idx(errors, 0))
+                        : "A set of policy files with any error is not loaded.");
+        finding_set(f, &finding->fix,
+                "Correct them; 'vfioctl policy check' shows all. Then run 'vfioctl reload'.");
     } else if (rules == 0) {
-        finding = add(f, FINDING_WARNING, "policy", "The policy has no rule, so every request is denied.");
-        set(f, &finding->fix,
-                "'vfioctl setup DEVICE --user USER' writes a rule for a user; see vfiod-policy(5).");
+        finding = finding_add(
+                f, FINDING_WARNING, "policy", "The policy has no rule, so every request is denied.");
+        finding_set(f, &finding->why, "vfiod allows only what a rule allows.");
+        finding_set(f, &finding->fix,
+                "'vfioctl setup DEVICE --user USER' proposes a rule for a user, and adds it with --write; "
+                "see "
+                "vfiod-policy(5).");
     } else
-        add(f, FINDING_OK, "policy", "%lld rule%s.", (long long) rules, rules == 1 ? "" : "s");
-    add_warnings(facts, f, "policyWarnings", "policy", NULL);
+        finding_add(f, FINDING_OK, "policy", "%lld rule%s.", (long long) rules, rules == 1 ? "" : "s");
+    add_warnings(facts, f, "policyWarnings", "policy",
+            "The policy is in force, but this part of it may not do what you expect.",
+            "Correct the file; 'vfioctl policy check' shows all warnings. Then run 'vfioctl reload'.");
     add_warnings(facts, f, "virtualFunctionsWarnings", "virtual-functions",
+            "vfiod creates the declared number once after each boot, and never changes an existing number.",
             "'vfioctl vf DEVICE --count N' changes the number.");
 }
 
@@ -387,14 +441,16 @@ static void judge_workers(const DoctorFacts *facts, Findings *f) {
         const char *device = json_text(worker, "device"), *step = json_text(worker, "step");
         Finding *finding;
 
-        finding = add(f, FINDING_PROBLEM, "worker", "Process %lld of vfiod hangs in the kernel (%s%s%s%s%s).",
+        finding = finding_add(f, FINDING_PROBLEM, "worker",
+                "Process %lld of vfiod hangs in the kernel (%s%s%s%s%s).",
                 (long long) json_number(worker, "pid"), json_text(worker, "operation"), *step ? ": " : "",
                 step, *device ? ", " : "", device);
-        set(f, &finding->why,
+        finding_set(f, &finding->why,
                 "A program may have the device open, or its driver or the device does not answer. No signal "
                 "ends "
                 "such a process; vfiod goes on when the kernel does.");
-        set(f, &finding->fix, "As root, /proc/%lld/stack and 'journalctl -k' show where the kernel waits.",
+        finding_set(f, &finding->fix,
+                "As root, /proc/%lld/stack and 'journalctl -k' show where the kernel waits.",
                 (long long) json_number(worker, "pid"));
     }
 }
@@ -405,10 +461,10 @@ static void judge_power(const DoctorFacts *facts, Findings *f) {
 
     if (!facts->power_failed || !*facts->power_failed)
         return;
-    finding = add(
+    finding = finding_add(
             f, FINDING_WARNING, "power", "The kernel could not wake or suspend: %s.", facts->power_failed);
-    set(f, &finding->why, "They are claimed, and a program that opens such a device gets an error.");
-    set(f, &finding->fix,
+    finding_set(f, &finding->why, "They are claimed, and a program that opens such a device gets an error.");
+    finding_set(f, &finding->fix,
             "'journalctl -k' may say why. After the claim, write 1 to the file remove of the device and 1 to "
             "/sys/bus/pci/rescan, or turn the host off and on.");
 }
@@ -418,32 +474,38 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
     Finding *finding;
 
     if (!facts->manager) {
-        finding = add(f, FINDING_PROBLEM, "vfiod", "vfiod does not answer.");
-        if (facts->unreachable)
-            set(f, &finding->why, "%s", facts->unreachable);
-        set(f, &finding->fix,
+        finding = finding_add(f, FINDING_PROBLEM, "vfiod", "vfiod does not answer.");
+        finding_set(f, &finding->why, "%s", facts->unreachable ?: "The reason is unknown.");
+        finding_set(f, &finding->fix,
                 "'systemctl status vfiod.service' and 'journalctl -u vfiod' show what happened.");
         return;
     }
     version = json_text(facts->manager, "version");
     if (streq(version, VFIOD_VERSION))
-        add(f, FINDING_OK, "vfiod", "vfiod %s.", version);
+        finding_add(f, FINDING_OK, "vfiod", "vfiod %s.", version);
     else {
-        finding = add(f, FINDING_WARNING, "vfiod", "vfiod %s runs, and this vfioctl is %s.", version,
+        finding = finding_add(f, FINDING_WARNING, "vfiod", "vfiod %s runs, and this vfioctl is %s.", version,
                 VFIOD_VERSION);
-        set(f, &finding->fix, "Run 'systemctl restart vfiod.service'; claims live through it.");
+        finding_set(f, &finding->why,
+                "Options, results and messages of the two versions may differ: only one was updated.");
+        finding_set(f, &finding->fix, "Run 'systemctl restart vfiod.service'. Claims survive that.");
     }
     judge_policy(facts, f);
     judge_workers(facts, f);
     if (streq(json_text(facts->manager, "noiommu"), "unavailable")) {
-        finding = add(f, FINDING_PROBLEM, "noiommu",
+        finding = finding_add(f, FINDING_PROBLEM, "noiommu",
                 "The policy allows devices without an IOMMU, and vfiod has no CAP_SYS_RAWIO.");
-        set(f, &finding->fix, "Install the drop-in vfiod-noiommu.conf, see vfiod(8), and restart vfiod.");
+        finding_set(f, &finding->why,
+                "The kernel lets only a process with this capability open such a device, so vfiod refuses "
+                "it.");
+        finding_set(
+                f, &finding->fix, "Install the drop-in vfiod-noiommu.conf, see vfiod(8), and restart vfiod.");
     }
     if (facts->quarantined && *facts->quarantined) {
-        finding = add(f, FINDING_PROBLEM, "quarantine", "Devices in quarantine: %s.", facts->quarantined);
-        set(f, &finding->why, "A claim of them ended, and they could not be reset or restored.");
-        set(f, &finding->fix,
+        finding = finding_add(
+                f, FINDING_PROBLEM, "quarantine", "Devices in quarantine: %s.", facts->quarantined);
+        finding_set(f, &finding->why, "A claim of them ended, and they could not be reset or restored.");
+        finding_set(f, &finding->fix,
                 "'vfioctl quarantine list' shows the reason. As root, 'vfioctl quarantine retry DEVICE' "
                 "tries "
                 "again, and 'vfioctl quarantine clear DEVICE --reason=TEXT' frees it as it is.");
@@ -451,6 +513,23 @@ static void judge_daemon(const DoctorFacts *facts, Findings *f) {
 }
 
 /* ---- Pins ---- */
+
+static const char *pin_fix(const char *state) {
+    static const struct {
+        const char *state, *fix;
+    } fixes[] = {
+            {"pending", "Load the driver of the pin ('modprobe DRIVER'), or reboot."},
+            {"absent", "Put the card back, or remove the pin with 'vfioctl unpin'."},
+            {"too-late", "Rebuild the initramfs if it loads that driver, and reboot."},
+            {"overridden", "Remove the setting of that program, or the pin with 'vfioctl unpin'."},
+            {"unknown", "Run 'vfioctl doctor' as root."},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(fixes); i++)
+        if (streq(fixes[i].state, state))
+            return fixes[i].fix;
+    return "See 'vfioctl pins'.";
+}
 
 static void judge_pin(Findings *f, struct json_object *pin) {
     static const char *const surprises[] = {"moved", "swapped", "too-late", "overridden"};
@@ -461,12 +540,15 @@ static void judge_pin(Findings *f, struct json_object *pin) {
     for (size_t i = 0; i < ELEMENTSOF(surprises); i++)
         if (streq(state, surprises[i]))
             level = FINDING_WARNING;
-    finding = add(f, level, "pins", "The pin of %s (driver %s) is not in force: %s.", json_text(pin, "path"),
-            json_text(pin, "driver"), state);
-    set(f, &finding->why, "%s", json_text(pin, "why"));
+    finding = finding_add(f, level, "pins", "The pin of %s (driver %s) is not in force: %s.",
+            json_text(pin, "path"), json_text(pin, "driver"), state);
+    finding_set(f, &finding->why, "%s", json_text(pin, "why"));
     if (streq(state, "moved") || streq(state, "swapped"))
-        set(f, &finding->fix, "Run 'vfioctl unpin %s', and pin the card where it is now, or put it back.",
+        finding_set(f, &finding->fix,
+                "Run 'vfioctl unpin %s', and pin the card where it is now, or put it back.",
                 json_text(pin, "path"));
+    else
+        finding_set(f, &finding->fix, "%s", pin_fix(state));
 }
 
 static void judge_pins(const DoctorFacts *facts, Findings *f) {
@@ -482,188 +564,13 @@ static void judge_pins(const DoctorFacts *facts, Findings *f) {
             judge_pin(f, pin);
     }
     if (n_in_force > 0)
-        add(f, FINDING_OK, "pins", "%zu pin%s in force.", n_in_force, n_in_force == 1 ? "" : "s");
-    for (size_t i = 0; errors && i < json_object_array_length(errors); i++)
-        set(f,
-                &add(f, FINDING_WARNING, "pins", "%s",
-                        json_object_get_string(json_object_array_get_idx(errors, i)))
-                         ->fix,
-                "Correct the file, or remove it with 'vfioctl unpin'.");
-}
+        finding_add(f, FINDING_OK, "pins", "%zu pin%s in force.", n_in_force, n_in_force == 1 ? "" : "s");
+    for (size_t i = 0; errors && i < json_object_array_length(errors); i++) {
+        Finding *finding = finding_add(f, FINDING_WARNING, "pins", "%s",
+                json_object_get_string(json_object_array_get_idx(errors, i)));
 
-/* ---- Users and programs ---- */
-
-static void judge_memory(const DoctorFacts *facts, Findings *f) {
-    char size[FORMAT_SIZE_MAX];
-    Finding *finding;
-
-    if (facts->uid == 0 || facts->memlock >= MEMLOCK_FOR_A_GUEST)
-        return;
-    finding = add(f, FINDING_NOTE, "memory", "Your programs may lock %s of memory.",
-            format_size(facts->memlock, size));
-    set(f, &finding->why,
-            "A virtual machine with a device locks all of its memory; see 'vfioctl memlock-for'.");
-    set(f, &finding->fix,
-            "To loosen the policy, set \"memlock\" of the rule. Then claim with --memlock: vfiod raises the "
-            "limit.");
-}
-
-/* The kind of names that a rule has in "who". */
-typedef struct BudgetKind {
-    const char *key, *limits;           /* keys in "who" and in the facts */
-    const char *before, *after;         /* around the name, in the fact */
-    const char *fix_before, *fix_after; /* around the name, in the fix */
-} BudgetKind;
-
-static const BudgetKind budget_unit = {
-        "unit", "units", "unit ", "", "run 'systemctl edit ", "' and set LimitMEMLOCK= in [Service]."};
-static const BudgetKind budget_user = {"user", "users", "user ", "", "put the line '",
-        " - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new logins."};
-static const BudgetKind budget_group = {"group", "groups", "members of group ", "", "put the line '@",
-        " - memlock KILOBYTES' into /etc/security/limits.d/vfiod.conf; it counts for new logins."};
-static const BudgetKind budget_session = {"user", "sessions", "user ",
-        " that systemd starts (user@.service, such as QEMU of qemu:///session)",
-        "run 'systemctl edit user@.service' and set LimitMEMLOCK= in [Service]; it counts for ",
-        " after their next login."};
-
-/* What their programs may lock under a rule: their own limit, or the limit up to which vfiod raises it. */
-typedef struct Budget {
-    const DoctorFacts *facts;
-    Findings *findings;
-    struct json_object *rule;
-    const BudgetKind *kind;
-    uint64_t memlock;
-    unsigned *shown; /* counts the findings of all rules */
-} Budget;
-
-static bool read_own_limit(const Budget *b, const BudgetKind *kind, const char *name, uint64_t *ret) {
-    struct json_object *limit = json_member(json_member(b->facts->limits, kind->limits), name);
-
-    *ret = limit ? (uint64_t) json_object_get_int64(limit) : UINT64_MAX;
-    return limit;
-}
-
-static void add_budget(Budget *b, const char *name, uint64_t own) {
-    const BudgetKind *k = b->kind;
-    char size[FORMAT_SIZE_MAX];
-    Finding *finding;
-
-    ++*b->shown;
-    finding = add(b->findings, FINDING_NOTE, "memory",
-            "Rule %s (%s:%lld): programs of %s%s%s may lock %s of memory%s.", json_text(b->rule, "rule"),
-            json_text(b->rule, "file"), (long long) json_number(b->rule, "line"), k->before, name, k->after,
-            format_size(MAX(own, b->memlock), size), b->memlock > own ? ", with --memlock" : "");
-    set(b->findings, &finding->why,
-            "What a program maps for a device is locked: of a virtual machine, all of its memory.");
-    set(b->findings, &finding->fix,
-            "If they need more: to loosen the policy, set \"memlock\" of the rule ('vfioctl memlock-for' "
-            "shows how much); or %s%s%s",
-            k->fix_before, name, k->fix_after);
-}
-
-/* Programs that systemd starts for a user are reported separately only if their limit differs. */
-static int judge_budget(void *userdata, const char *name) {
-    Budget *b = userdata;
-    uint64_t own, login;
-    bool known = read_own_limit(b, b->kind, name, &own);
-
-    if (!known || MAX(own, b->memlock) >= MEMLOCK_FOR_A_GUEST || streq(name, "root") || streq(name, "0") ||
-            *b->shown >= BUDGETS_MAX)
-        return 0;
-    if (b->kind == &budget_session && read_own_limit(b, &budget_user, name, &login) && login == own)
-        return 0;
-    add_budget(b, name, own);
-    return 0;
-}
-
-/* A number, or a size as in options. */
-static uint64_t memlock_of(struct json_object *rule) {
-    struct json_object *value = json_member(rule, "memlock");
-    uint64_t bytes = 0;
-
-    if (value && json_object_is_type(value, json_type_int))
-        return (uint64_t) MAX(json_object_get_int64(value), INT64_C(0));
-    return value && parse_size(json_object_get_string(value), &bytes) >= 0 ? bytes : 0;
-}
-
-/* A rule for a unit is about that unit, whatever its user is. A rule for a user is about that user. */
-static const BudgetKind *kind_of_rule(struct json_object *rule) {
-    struct json_object *who = json_member(rule, "who");
-
-    return json_member(who, budget_unit.key)    ? &budget_unit
-            : json_member(who, budget_user.key) ? &budget_user
-                                                : &budget_group;
-}
-
-static void judge_budgets(const DoctorFacts *facts, Findings *f) {
-    size_t n = facts->rules && facts->limits ? json_object_array_length(facts->rules) : 0;
-    unsigned shown = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        struct json_object *rule = json_object_array_get_idx(facts->rules, i);
-        Budget b = {.facts = facts,
-                .findings = f,
-                .rule = rule,
-                .kind = kind_of_rule(rule),
-                .memlock = memlock_of(rule),
-                .shown = &shown};
-
-        if (streq(json_text(rule, "effect"), "deny"))
-            continue;
-        (void) memory_each_name(rule, b.kind->key, judge_budget, &b);
-        if (b.kind != &budget_user)
-            continue;
-        b.kind = &budget_session;
-        (void) memory_each_name(rule, b.kind->key, judge_budget, &b);
-    }
-}
-
-/* QEMU reports this too, but only after the device was bound. */
-static void judge_kvm(const DoctorFacts *facts, Findings *f) {
-    Finding *finding;
-
-    if (!facts->qemu || facts->may_use_kvm)
-        return;
-    if (facts->has_kvm) {
-        finding = add(f, FINDING_NOTE, "kvm", "You may not open /dev/kvm.");
-        set(f, &finding->why, "A virtual machine with -accel kvm does not start.");
-        set(f, &finding->fix,
-                "As root, run 'usermod --append --groups kvm USER'. It counts for new logins of that user.");
-        return;
-    }
-    finding = add(f, FINDING_NOTE, "kvm", "This host has no /dev/kvm.");
-    set(f, &finding->why, "Virtual machines are emulated, and slow.");
-    set(f, &finding->fix, "%s, and load the module kvm_intel or kvm_amd.",
-            facts->is_virtual_machine
-                    ? "Allow nested virtualization for this virtual machine"
-                    : "On x86, turn on virtualization in the firmware (VT-x, AMD-V or SVM)");
-}
-
-static void judge_programs(const DoctorFacts *facts, Findings *f) {
-    Finding *finding;
-
-    if (facts->qemu && !facts->qemu_takes_fds) {
-        finding = add(f, FINDING_NOTE, "qemu", "%s takes no file descriptors; it can use VFIO groups only.",
-                facts->qemu);
-        set(f, &finding->fix, "QEMU 9.0 or newer, or --backend=group with a rule that grants nodes.");
-    } else if (facts->qemu)
-        add(f, FINDING_OK, "qemu", "%s.", facts->qemu);
-    judge_kvm(facts, f);
-    if (facts->libvirt)
-        add(f, FINDING_OK, "libvirt", "%s.", facts->libvirt);
-    if (facts->podman)
-        add(f, FINDING_OK, "podman", "%s.", facts->podman);
-    if (!facts->polkit) {
-        finding = add(f, FINDING_NOTE, "polkit", "polkit is not installed.");
-        set(f, &finding->why, "Rules with the effect ask refuse everybody.");
-    } else if (!facts->polkit_agent) {
-        finding = add(
-                f, FINDING_NOTE, "polkit", "There is no pkttyagent, with which polkit asks on a terminal.");
-        set(f, &finding->why,
-                "Where the effect of a rule is ask, a person can answer only in a desktop session that has "
-                "an agent.");
-        set(f, &finding->fix, "Install the package that has it: %s.",
-                is_like(facts, "debian") ? "polkitd, or policykit-1 in older versions" : "polkit");
+        finding_set(f, &finding->why, "A file with an error pins nothing.");
+        finding_set(f, &finding->fix, "Correct the file, or remove it with 'vfioctl unpin'.");
     }
 }
 
@@ -687,7 +594,5 @@ void doctor_judge(const DoctorFacts *facts, Findings *ret) {
     judge_variants(facts, ret);
     judge_pins(facts, ret);
     judge_service(facts, ret);
-    judge_memory(facts, ret);
-    judge_budgets(facts, ret);
-    judge_programs(facts, ret);
+    doctor_judge_users(facts, ret);
 }

@@ -91,8 +91,7 @@ static char *ask(const char *name, const char *option) {
     return text;
 }
 
-/* A name and the first number with a dot in the output of the program. */
-static char *name_version(const char *name, const char *text) {
+char *doctor_name_version(const char *name, const char *text) {
     const char *at = text;
 
     while (at && *at &&
@@ -123,7 +122,7 @@ static int look_for_program(const char *name, const char *called, char **ret) {
 
     if (!text)
         return 0;
-    *ret = name_version(called, text);
+    *ret = doctor_name_version(called, text);
     return *ret ? 0 : -ENOMEM;
 }
 

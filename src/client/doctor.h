@@ -54,7 +54,7 @@ DECLARE_STRING_TABLE(finding_level, FindingLevel); /* "ok", "note", "warning", "
 typedef struct Finding {
     FindingLevel level;
     const char *subject;    /* the topic, a stable word: "iommu" */
-    char *fact, *why, *fix; /* owned sentences; why and fix may be NULL */
+    char *fact, *why, *fix; /* owned sentences; why and fix are NULL for FINDING_OK only */
 } Finding;
 
 #define FINDINGS_MAX 48U
@@ -76,6 +76,10 @@ void doctor_judge_service(const DoctorFacts *facts, Findings *ret);
 /* The findings of vfioctl status --check (cmd-doctor.c): problems of the daemon. Returns the exit status of
  * the verb, or -errno with *error. */
 int doctor_check_service(const Options *o, VfiodErrorText *error);
+
+/* A name and the first number with a dot in what the program prints, "podman 4.3.1"; the name if there is
+ * none. Owned by the caller; NULL on ENOMEM. */
+char *doctor_name_version(const char *name, const char *text);
 
 /* Looks at this host. Fills all fields but .manager, .unreachable, .quarantined and .power_failed. Returns 0
  * or -ENOMEM. */

@@ -988,7 +988,7 @@ class LiveTest(VfiodTestCase):
         self.assertIn('pcie_acs_override=downstream', found['warning', 'taint'][0]['fact'])
         text = self.vfioctl('doctor')
         self.assertRegex(text, r'(?m)^ok +iommu: \d+ groups')
-        self.assertRegex(text, r'(?m)^warning +taint: .*\n +Fix: Remove it from the kernel')
+        self.assertRegex(text, r'(?m)^warning +taint: .*\n +Why: .*isolation.*\n +Fix: Remove it from the kernel')
 
         # Of the daemon alone, and only what is wrong.
         text = self.vfioctl('status', '--check')
@@ -1015,6 +1015,22 @@ class LiveTest(VfiodTestCase):
         finding, = self.doctor(4)['problem', 'policy']
         self.assertIn('in force', finding['fact'])
         self.assertRegex(finding['why'], r':1:\d+: error: ')
+
+    def test_versions_of_programs(self):
+        """Of those that are installed, in what form they print it."""
+        programs = pathlib.Path(self.directory, 'bin')
+        programs.mkdir()
+        environment = {'PATH': str(programs)}
+
+        def found():
+            return {f['subject']: f['fact'] for f in json.loads(self.run_on_host(
+                os.environ['VFIOCTL'], 'doctor', '--json', status=4, environment=environment))}
+
+        self.assertFalse({'libvirt', 'podman'} & set(found()))
+        for name, line in (('virsh', '9.0.0'), ('podman', 'podman version 4.3.1')):
+            (programs / name).write_text(f'#!/bin/sh\n[ "$*" = --version ] && echo "{line}"\n')
+            (programs / name).chmod(0o755)
+        self.assertEqual([found()[s] for s in ('libvirt', 'podman')], ['libvirt 9.0.0.', 'podman 4.3.1.'])
 
     def test_snapshot_of_the_accounts_of_another_policy(self):
         """... so that it can be rehearsed on the record."""

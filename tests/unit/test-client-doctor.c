@@ -62,13 +62,26 @@ static void assert_has(const char *text, const char *part) {
         fail_msg("\"%s\" is not in \"%s\"", part, text ? text : "(nothing)");
 }
 
+/* Every finding of every test that is worse than ok has a reason and a fix. */
+static void judge(const DoctorFacts *facts, Findings *ret) {
+    doctor_judge(facts, ret);
+    for (size_t i = 0; i < ret->n; i++) {
+        const Finding *found = ret->items + i;
+
+        assert_non_null(found->fact);
+        if (found->level > FINDING_OK && (!found->why || !*found->why || !found->fix || !*found->fix))
+            fail_msg("%s \"%s\": why: %s, fix: %s", found->subject, found->fact, found->why ?: "none",
+                    found->fix ?: "none");
+    }
+}
+
 /* Takes the facts. */
 static void assert_finding(DoctorFacts *facts, FindingLevel level, const char *subject, const char *fact,
         const char *why, const char *fix) {
     const Finding *found;
     Findings f;
 
-    doctor_judge(facts, &f);
+    judge(facts, &f);
     assert_int_equal(f.error, 0);
     found = find(&f, level, subject);
     if (!found)
@@ -85,7 +98,7 @@ static void test_a_healthy_host(void **state) {
     DoctorFacts facts = healthy();
     Findings f;
 
-    doctor_judge(&facts, &f);
+    judge(&facts, &f);
     assert_int_equal(findings_worst(&f), FINDING_OK);
     assert_has(find(&f, FINDING_OK, "iommu")->fact, "12 groups (dmar0 dmar1)");
     assert_non_null(find(&f, FINDING_OK, "policy"));
@@ -103,7 +116,9 @@ static void test_no_iommu(void **state) {
             {"quiet", "DMAR", "ubuntu debian", false, true, "table DMAR", "/etc/kernel/cmdline"},
             {"quiet", "DMAR", "centos rhel fedora", false, false, "table DMAR", "grubby --update-kernel=ALL"},
             {"quiet", "DMAR", "opensuse-leap suse opensuse", false, false, "table DMAR", "grub2-mkconfig"},
-            {"quiet", "IVRS", "debian", false, false, "table IVRS", NULL},
+            {"quiet", "IVRS", "debian", false, false, "table IVRS", "look for AMD-Vi"},
+            {"quiet", "IORT", "debian", false, false, "table IORT", "CONFIG_ARM_SMMU_V3"},
+            {"quiet", "VIOT", "debian", true, false, "table VIOT", "CONFIG_VIRTIO_IOMMU"},
             {"quiet", NULL, "debian", false, false, "describes no IOMMU", "VT-d"},
             {"quiet", NULL, "debian", true, false, "virtual machine", "intel-iommu"},
             {"intel_iommu=off", "DMAR", "debian", false, false, "intel_iommu=off", "Remove intel_iommu=off"},
@@ -129,37 +144,53 @@ static void test_no_iommu(void **state) {
 
 static void test_the_kernel(void **state) {
     DoctorFacts facts = healthy();
+    Findings f;
 
     facts.interrupts_remapped = 0;
     assert_finding(&facts, FINDING_WARNING, "interrupts", "not remapped", "any interrupt", "x2APIC");
 
     facts = healthy();
     facts.vfio_pci = MODULE_MISSING;
-    assert_finding(&facts, FINDING_PROBLEM, "vfio", "no driver vfio-pci", NULL, "linux-image-amd64");
+    assert_finding(
+            &facts, FINDING_PROBLEM, "vfio", "no driver vfio-pci", "binds PCI devices", "linux-image-amd64");
+
+    facts = healthy();
+    facts.vfio_pci = facts.iommufd = MODULE_UNKNOWN;
+    set_json(&facts.host, "{\"kernel\": {\"iommufd\": false}}");
+    judge(&facts, &f);
+    assert_has(find(&f, FINDING_NOTE, "vfio")->fact, "unknown whether this kernel has vfio-pci");
+    assert_has(find(&f, FINDING_NOTE, "iommufd")->fact, "unknown whether this kernel has iommufd");
+    assert_int_equal(findings_worst(&f), FINDING_NOTE);
+    findings_done(&f);
+    doctor_facts_done(&facts);
 
     facts = healthy();
     facts.iommufd = MODULE_MISSING;
     set_json(&facts.host, "{\"kernel\": {\"iommufd\": false}}");
-    assert_finding(&facts, FINDING_NOTE, "iommufd", "no iommufd", "grants nodes", NULL);
+    assert_finding(&facts, FINDING_NOTE, "iommufd", "no iommufd", "grants nodes", "CONFIG_IOMMUFD");
 
     facts = healthy();
     set_json(&facts.host,
             "{\"devices\": [{\"name\": \"pci:0000:00:02.0\", \"group\": 3}, "
             "{\"name\": \"pci:0000:00:1f.0\", \"group\": -1}]}");
     assert_finding(&facts, FINDING_NOTE, "iommu",
-            "1 PCI device is not behind an IOMMU, such as pci:0000:00:1f.0", NULL, NULL);
+            "1 PCI device is not behind an IOMMU, such as pci:0000:00:1f.0", "all memory of the host",
+            "To loosen the policy");
 }
 
 static void test_the_daemon(void **state) {
     DoctorFacts facts = healthy();
+    Findings f;
 
     json_object_put(TAKE_PTR(facts.manager));
+    judge(&facts, &f); /* a reason that nobody knows */
+    findings_done(&f);
     set_text(&facts.unreachable, "No such file or directory");
     assert_finding(&facts, FINDING_PROBLEM, "vfiod", "does not answer", "No such file", "systemctl status");
 
     facts = healthy();
     set_json(&facts.manager, "{\"version\": \"0.0.1\", \"policyState\": \"loaded\", \"policyRules\": 1}");
-    assert_finding(&facts, FINDING_WARNING, "vfiod", "vfiod 0.0.1 runs", NULL, "restart");
+    assert_finding(&facts, FINDING_WARNING, "vfiod", "vfiod 0.0.1 runs", "may differ", "restart");
 
     facts = healthy();
     set_json(
@@ -169,16 +200,18 @@ static void test_the_daemon(void **state) {
 
     facts = healthy();
     set_json(&facts.manager, "{\"policyState\": \"loaded\", \"policyRules\": 0, \"policyWarnings\": []}");
-    assert_finding(&facts, FINDING_WARNING, "policy", "every request is denied", NULL, "vfioctl setup");
+    assert_finding(&facts, FINDING_WARNING, "policy", "every request is denied", "only what a rule allows",
+            "vfioctl setup");
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"policyWarnings\": [\"y.json:1:2: warning: who\"]"));
-    assert_finding(&facts, FINDING_WARNING, "policy", "y.json:1:2", NULL, NULL);
+    assert_finding(&facts, FINDING_WARNING, "policy", "y.json:1:2", "in force", "policy check");
 
     facts = healthy();
     set_json(&facts.manager,
             MANAGER(", \"virtualFunctionsWarnings\": [\"y.json:1:2: warning: 0 and not 8\"]"));
-    assert_finding(&facts, FINDING_WARNING, "virtual-functions", "0 and not 8", NULL, "vfioctl vf");
+    assert_finding(
+            &facts, FINDING_WARNING, "virtual-functions", "0 and not 8", "after each boot", "vfioctl vf");
 
     facts = healthy();
     set_json(&facts.manager,
@@ -189,7 +222,7 @@ static void test_the_daemon(void **state) {
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));
-    assert_finding(&facts, FINDING_PROBLEM, "noiommu", "CAP_SYS_RAWIO", NULL, "vfiod-noiommu.conf");
+    assert_finding(&facts, FINDING_PROBLEM, "noiommu", "CAP_SYS_RAWIO", "refuses it", "vfiod-noiommu.conf");
 
     facts = healthy();
     set_text(&facts.quarantined, "pci:0000:06:00.0");
@@ -213,17 +246,17 @@ static void test_pins(void **state) {
     facts = healthy();
     facts.pins = json_tokener_parse("{\"pins\": [" PIN("absent") "], \"errors\": []}");
     assert_finding(&facts, FINDING_NOTE, "pins",
-            "0000:00:1c.0/00.0 (driver vfio-pci) is not in force: absent", "Therefore.", NULL);
+            "0000:00:1c.0/00.0 (driver vfio-pci) is not in force: absent", "Therefore.", "Put the card back");
     facts = healthy();
     facts.pins = json_tokener_parse("{\"pins\": [" PIN("too-late") "], \"errors\": []}");
-    assert_finding(&facts, FINDING_WARNING, "pins", "too-late", "Therefore.", NULL);
+    assert_finding(&facts, FINDING_WARNING, "pins", "too-late", "Therefore.", "reboot");
     facts = healthy();
     facts.pins = json_tokener_parse("{\"pins\": [" PIN("swapped") "], \"errors\": []}");
     assert_finding(
             &facts, FINDING_WARNING, "pins", "swapped", "Therefore.", "vfioctl unpin 0000:00:1c.0/00.0");
     facts = healthy();
     facts.pins = json_tokener_parse("{\"pins\": [], \"errors\": [\"f:1:2: error: x\"]}");
-    assert_finding(&facts, FINDING_WARNING, "pins", "f:1:2: error: x", NULL, "Correct the file");
+    assert_finding(&facts, FINDING_WARNING, "pins", "f:1:2: error: x", "pins nothing", "Correct the file");
 }
 
 #define DEVICE(name, parent, product, more)                                                                  \
@@ -236,7 +269,7 @@ static void assert_no_better_driver(const char *device) {
     Findings f;
 
     set_json(&facts.host, text);
-    doctor_judge(&facts, &f);
+    judge(&facts, &f);
     assert_null(find(&f, FINDING_NOTE, "driver"));
     findings_done(&f);
     doctor_facts_done(&facts);
@@ -263,12 +296,64 @@ static void test_taints(void **state) {
 
     set_json(&facts.manager, MANAGER(TAINTS));
     assert_finding(&facts, FINDING_WARNING, "taint", "pcie_acs_override weakens this host (command-line)",
-            NULL, "kernel's command line");
+            "a part of the isolation", "kernel's command line");
 
     facts = healthy();
     json_object_put(TAKE_PTR(facts.manager));
     set_json(&facts.host, "{\"kernel\": {}" TAINTS "}");
-    assert_finding(&facts, FINDING_WARNING, "taint", "pcie_acs_override", NULL, NULL);
+    assert_finding(&facts, FINDING_WARNING, "taint", "pcie_acs_override", "isolation", "reboot");
+}
+
+/* What depends on a word of the daemon or the pins, also on a word of a later version. judge() checks them.
+ */
+static void test_every_word_has_a_reason_and_a_fix(void **state) {
+    static const char *const taints[] = {"noiommu-claim", "noiommu-enabled", "unsafe-interrupts",
+            "command-line", "kernel", "open-node", "a-later-one"};
+    static const char *const pins[] = {
+            "pending", "absent", "moved", "swapped", "too-late", "overridden", "unknown", "a-later-one"};
+    Findings f;
+
+    for (size_t i = 0; i < ELEMENTSOF(taints); i++) {
+        _cleanup_free_ char *text = format_string(
+                MANAGER(", \"taints\": [{\"kind\": \"%s\", \"what\": \"x\", \"weakens\": true}]"), taints[i]);
+        DoctorFacts facts = healthy();
+
+        set_json(&facts.manager, text);
+        judge(&facts, &f);
+        assert_non_null(find(&f, FINDING_WARNING, "taint"));
+        findings_done(&f);
+        doctor_facts_done(&facts);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(pins); i++) {
+        _cleanup_free_ char *text = format_string("{\"pins\": [" PIN("%s") "]}", pins[i]);
+        DoctorFacts facts = healthy();
+
+        facts.pins = json_tokener_parse(text);
+        judge(&facts, &f);
+        assert_true(find(&f, FINDING_WARNING, "pins") || find(&f, FINDING_NOTE, "pins"));
+        findings_done(&f);
+        doctor_facts_done(&facts);
+    }
+}
+
+static void test_versions(void **state) {
+    const struct {
+        const char *text, *version;
+    } cases[] = {
+            {"podman version 4.3.1\n", "x 4.3.1"},
+            {"10.0.0\n", "x 10.0.0"},
+            {"tool 2 for libvirt 9.0.0-4+deb12u2\n", "x 9.0.0"},
+            {"1.2.3.4.5.6.7.8.9.10.11\n", "x 1.2.3.4.5.6.7.8."},
+            {"version unknown\n", "x"},
+            {"7", "x"},
+            {"", "x"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *found = doctor_name_version("x", cases[i].text);
+
+        assert_string_equal(found, cases[i].version);
+    }
 }
 
 static void test_users_and_programs(void **state) {
@@ -282,7 +367,7 @@ static void test_users_and_programs(void **state) {
     facts = healthy();
     facts.qemu_takes_fds = false;
     set_text(&facts.qemu, "QEMU 7.2");
-    assert_finding(&facts, FINDING_NOTE, "qemu", "QEMU 7.2 takes no file descriptors", NULL, "9.0");
+    assert_finding(&facts, FINDING_NOTE, "qemu", "QEMU 7.2 takes no file descriptors", "by itself", "9.0");
 
     facts = healthy();
     facts.may_use_kvm = false;
@@ -293,14 +378,14 @@ static void test_users_and_programs(void **state) {
     facts = healthy();
     facts.may_use_kvm = false;
     set_text(&facts.qemu, NULL);
-    doctor_judge(&facts, &f);
+    judge(&facts, &f);
     assert_null(find(&f, FINDING_NOTE, "kvm"));
     findings_done(&f);
     doctor_facts_done(&facts);
 
     facts = healthy();
     facts.polkit = false;
-    assert_finding(&facts, FINDING_NOTE, "polkit", "not installed", "effect ask", NULL);
+    assert_finding(&facts, FINDING_NOTE, "polkit", "not installed", "effect ask", "polkitd");
 }
 
 /* There are more than fit: the last ones are lost, and nothing else happens. */
@@ -312,7 +397,7 @@ static void test_a_flood_of_warnings(void **state) {
     for (unsigned i = 0; i < 3 * FINDINGS_MAX; i++)
         json_object_array_add(warnings, json_object_new_string("z.json:1:1: warning: again"));
     json_object_object_add(facts.manager, "policyWarnings", warnings);
-    doctor_judge(&facts, &f);
+    judge(&facts, &f);
     assert_int_equal(f.n, FINDINGS_MAX);
     assert_int_equal(f.error, 0);
     findings_done(&f);
@@ -365,7 +450,7 @@ static void test_memory_of_rules(void **state) {
             assert_finding(&facts, FINDING_NOTE, "memory", cases[i].fact, "locked", cases[i].fix);
             continue;
         }
-        doctor_judge(&facts, &f);
+        judge(&facts, &f);
         assert_null(find(&f, FINDING_NOTE, "memory"));
         findings_done(&f);
         doctor_facts_done(&facts);
@@ -486,6 +571,8 @@ int main(void) {
             cmocka_unit_test(test_the_kernel),
             cmocka_unit_test(test_the_daemon),
             cmocka_unit_test(test_taints),
+            cmocka_unit_test(test_every_word_has_a_reason_and_a_fix),
+            cmocka_unit_test(test_versions),
             cmocka_unit_test(test_users_and_programs),
             cmocka_unit_test(test_a_flood_of_warnings),
     };
