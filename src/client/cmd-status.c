@@ -27,10 +27,11 @@ static void show_holders(const Options *o, struct json_object *claim) {
     }
 }
 
-static void show_warnings(const Options *o, struct json_object *warnings) {
-    for (size_t i = 0; warnings && i < json_object_array_length(warnings); i++)
-        show_field(o, i == 0 ? "Warning" : "", COLOUR_YELLOW,
-                json_object_get_string(json_object_array_get_idx(warnings, i)));
+/* Texts that are sentences: each in a line of its own. */
+static void show_each(const Options *o, const char *label, Colour colour, struct json_object *texts) {
+    for (size_t i = 0; texts && i < json_object_array_length(texts); i++)
+        show_field(
+                o, i == 0 ? label : "", colour, json_object_get_string(json_object_array_get_idx(texts, i)));
 }
 
 static void show_claim(const Options *o, struct json_object *claim) {
@@ -50,8 +51,8 @@ static void show_claim(const Options *o, struct json_object *claim) {
     show_heading(o, heading ? heading : "claim");
     show_field(o, "State", state_colour(state), state);
     show_field(o, "Failure", COLOUR_RED, json_text(claim, "failure"));
-    show_warnings(o, json_list(claim, "warnings"));
-    show_warnings(o, json_list(claim, "resumeFailures"));
+    show_each(o, "Warning", COLOUR_YELLOW, json_list(claim, "warnings"));
+    show_each(o, "Warning", COLOUR_YELLOW, json_list(claim, "resumeFailures"));
     show_list(o, claim, "Devices", "devices");
     show_list(o, claim, "Groups", "groups");
     show_field(o, "Backend", COLOUR_NONE, json_text(claim, "backend"));
@@ -80,7 +81,7 @@ static void show_claim(const Options *o, struct json_object *claim) {
         show_fieldf(o, "Stopping", "%s; next step at %s", json_text(claim, "stopping"), stops ?: "?");
     if (position > 0)
         show_fieldf(o, "Position", "%" PRIi64 " in the queue", position);
-    show_list(o, claim, "Waits for", "waitsFor");
+    show_each(o, "Waits for", COLOUR_NONE, json_list(claim, "waitsFor"));
     show_holders(o, claim);
 }
 
@@ -357,11 +358,11 @@ static void show_stuck(const Options *o, struct json_object *manager) {
     for (size_t i = 0; stuck && i < json_object_array_length(stuck); i++) {
         struct json_object *worker = json_object_array_get_idx(stuck, i);
         _cleanup_free_ char *since = show_time(json_number(worker, "since"));
-        const char *step = json_text(worker, "step");
+        const char *step = json_text(worker, "step"), *device = json_text(worker, "device");
 
-        show_fieldf(o, "Hangs", "process %" PRIi64 " since %s (%s%s%s) %s", json_number(worker, "pid"),
-                since ?: "?", json_text(worker, "operation"), *step ? ": " : "", step,
-                json_text(worker, "device"));
+        show_fieldf(o, "Stuck worker", "process %" PRIi64 " since %s (%s%s%s%s%s)",
+                json_number(worker, "pid"), since ?: "?", json_text(worker, "operation"), *step ? ": " : "",
+                step, *device ? ", " : "", device);
     }
 }
 

@@ -335,6 +335,17 @@ class StatusTest(ClientTest):
         manager['Noiommu'] = 'unavailable'
         self.assertIn('No IOMMU: UNAVAILABLE', self.succeeds('status'))
 
+    def test_stuck_workers(self):
+        self.assertNotIn('Stuck worker', self.succeeds('status'))
+        self.mock.objects[ROOT_PATH][1]['StuckWorkers'] = [(818, NIC, 'restore', 'unbind', 1790000000000000),
+                                                           (819, '', 'open-groups', '', 1790000000000000)]
+        out = self.succeeds('status')
+        self.assertIn(f'Stuck worker: process 818 since 2026-09-21 14:13:20 UTC (restore: unbind, {NIC})\n', out)
+        self.assertIn('Stuck worker: process 819 since 2026-09-21 14:13:20 UTC (open-groups)\n', out)
+        self.assertEqual([(w['pid'], w['device'], w['operation'], w['step'])
+                          for w in self.json('status')['manager']['stuckWorkers']],
+                         [(818, NIC, 'restore', 'unbind'), (819, '', 'open-groups', '')])
+
     def test_device(self):
         out = self.succeeds('status', '0000:06:0d.0')
         for text in (EDU, 'Resets: none', '\ngroup 8\n', 'Viable: yes', '0xfee00000-0xfeefffff msi', 'Isolation: complete'):
@@ -358,6 +369,24 @@ class StatusTest(ClientTest):
             self.assertIn('2026-09-21 14:13:20 UTC', out)
         self.assertEqual(self.json('status', claim.id)[0]['holders'],
                          [{'pid': 12, 'command': 'qemu'}, {'pid': 13, 'command': 'x\x1b'}])
+
+    def test_a_claim_whose_processes_are_stopped(self):
+        claim = self.make_claim(EDU)
+        self.mock.set(claim.path, StopAt=1790000000000000)
+        out = self.succeeds('status', claim.id)
+        self.assertIn('Ended: at 2026-09-21 14:13:20 UTC, if it is not given back; who keeps its devices open is stopped\n', out)
+        self.assertNotIn('Stopping', out)
+        self.mock.set(claim.path, State='draining', Stopping='asked')
+        self.assertIn('Stopping: asked; next step at 2026-09-21 14:13:20 UTC\n', self.succeeds('status', claim.id))
+
+    def test_a_request_in_the_queue(self):
+        claim = self.make_claim(EDU)
+        self.assertNotIn('Waits for', self.succeeds('status', claim.id))
+        self.mock.set(claim.path, State='waiting', QueuePosition=2,
+                      WaitsFor=['claim 0123456789abcdef of uid 1000, held', 'x\x1b'])
+        out = self.succeeds('status', claim.id)
+        self.assertIn('Position: 2 in the queue\n', out)
+        self.assertIn('Waits for: claim 0123456789abcdef of uid 1000, held\n              : x\\x1b\n', out)
 
     def test_several(self):
         claim = self.make_claim(EDU)
