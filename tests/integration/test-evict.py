@@ -362,6 +362,7 @@ class StopTest(VarlinkTestCase):
     def setUp(self):
         super().setUp()
         self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver='nvme', class_code=0x010802)
         self.before = self.host.binding()
 
     def begin(self, **terms):
@@ -369,13 +370,16 @@ class StopTest(VarlinkTestCase):
         self.start()
         self.c = self.client()
 
-    def run_holder(self, script):
+    def run_holder(self, script, device=None):
         """A program of nobody that has the device, in a session of its own, and its claim's path."""
-        process = self.tool('env', 'VFIOD_TRANSPORT=dbus', os.environ['VFIOCTL'], 'exec', '-d', self.nic.name, '--',
-                            'sh', '-c', script, user=NOBODY, start_new_session=True)
+        before = set(self.paths())
+        process = self.tool('env', 'VFIOD_TRANSPORT=dbus', os.environ['VFIOCTL'], 'exec', '-d', (device or self.nic).name,
+                            '--', 'sh', '-c', script, user=NOBODY, start_new_session=True)
         self.addCleanup(self.kill_all, process)
-        wait(lambda: self.paths() and self.get(self.paths()[0], 'State') == 'held', 'it has the device')
-        path, = self.paths()
+
+        def held():
+            return [path for path in self.paths() if path not in before and self.get(path, 'State') == 'held']
+        path, = wait(held, 'it has the device')
         return process, path
 
     def kill_all(self, process):
@@ -447,6 +451,33 @@ class StopTest(VarlinkTestCase):
         self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
         self.wait_free()
         process.wait(20)
+
+    def test_deadline_and_priority(self):
+        """Claims that end because their time is over, and because somebody more important waits, and are not given back."""
+        self.set_policy([self.rule('root', priority=10),
+                         self.rule('timed', user=NOBODY, device=self.nic.name, **{'max-duration': 1, 'stop-after': 1}),
+                         self.rule('cheap', user=NOBODY, device=self.disk.name, preemptible=True, **{'stop-after': 1})])
+        self.start()
+        self.c = self.client()
+        holders = {'deadline': self.run_holder('sleep 1000; true'),
+                   'priority': self.run_holder('sleep 1000; true', self.disk)}
+        waiter = self.tool('env', 'VFIOD_TRANSPORT=dbus', os.environ['VFIOCTL'], 'exec', '--wait=600', '-d', self.disk.name,
+                           '--', 'true')
+        stop_at = {}
+        for cause, (_, path) in holders.items():
+            wait(lambda: self.get(path, 'EvictCause') == cause, 'it is evicted')
+            self.assertEqual((self.get(path, 'Eviction'), self.get(path, 'Stopping')), ('announced', 'none'))
+            self.assertEqual(self.get(path, 'StopAt'), self.get(path, 'EvictAt') + 1000000)
+            stop_at[path] = int(self.get(path, 'StopAt')) / 1e6
+        for process, path in holders.values():
+            wait(lambda: path not in self.c.objects(), 'the claim is over', 60)
+            self.assertGreaterEqual(time.time(), stop_at[path])
+            process.wait(20)
+            claim = path.rsplit('/', 1)[1]
+            self.wait_logged('Claim ' + claim, 'is ended')
+            self.wait_logged('sleep', claim, 'asked to end (SIGTERM)')
+        self.assertEqual(waiter.wait(20), 0)
+        self.wait_free()
 
     def test_no_rule(self):
         self.begin()

@@ -4,6 +4,7 @@
 
 import errno
 import os
+import pwd
 import signal
 import socket
 import time
@@ -442,6 +443,39 @@ class UsersTest(WaitTestCase):
         wait(lambda: self.positions(a) == [1], 'all of them have left')
         claim.close()
         self.end(self.result(first))
+        self.assert_untouched(self.before)
+
+    def test_many_users(self):
+        """All users together have so many requests in the queue. Root's neither count nor are they refused."""
+        uids = sorted({account.pw_uid for account in pwd.getpwall()} - {0})[:9]  # the bus admits no others
+        self.set_policy([self.rule(), self.rule('many', user=uids)])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        claim = self.c.acquire(self.nic)
+        first, a = self.wait_for(self.nic)
+        clients, pending = [], []
+        for uid in uids[:8]:
+            with harness.identity(uid):
+                clients.append(self.client())
+            pending += [clients[-1].acquire_later(self.nic, wait=LONG) for _ in range(32)]
+        wait(lambda: len(self.waiting()) == 257 or any(p.done for p in pending), 'all of them wait')
+        self.assertEqual([p.error for p in pending if p.done], [])
+        with harness.identity(uids[8]):
+            last = self.client()
+        with self.refused('LimitExceeded', '256 requests are waiting for devices already'):
+            last.acquire(self.nic, wait=LONG)
+        second, b = self.wait_for(self.nic)
+        self.assertEqual(self.positions(a, b), [1, 258])
+        clients[0].close()
+        wait(lambda: self.positions(b) == [258 - 32], 'one user has left')
+        third, c = self.wait_for(self.nic, client=last)
+        self.assertEqual(self.positions(c), [259 - 32])
+        for client in (*clients[1:], last):
+            client.close()
+        wait(lambda: self.positions(a, b) == [1, 2], 'all users have left')
+        claim.close()
+        self.end(self.result(first))
+        self.end(self.result(second))
+        self.assertFalse(third.value)
         self.assert_untouched(self.before)
 
 
