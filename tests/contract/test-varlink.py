@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import harness
 from harness import SOURCE
 from varlink_client import INTERFACE, SERVICE, VarlinkError, VarlinkTestCase
+from varlink_description import Description
 
 # Of D-Bus properties. References are names (devices, claims) or numbers (groups), null for none.
 TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'}, 'u': {'int'}, 't': {'int'},
@@ -15,42 +16,6 @@ TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'
          'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'},
          'a(ssssiao)': {'[]MediatedType'}, 'a(sa{ss}t)': {'[]Figure'}, 'a(sssua{ss})': {'[]Rule'}, 'a(ussst)': {'[]StuckWorker'}}
 EMITS = 'org.freedesktop.DBus.Property.EmitsChangedSignal'
-
-
-class Description:
-    """What a file declares: {name: [(field, type), …]} for types and errors, a pair of that for methods."""
-
-    def __init__(self, path):
-        text = re.sub(r'#[^\n]*', '', path.read_text())
-        self._tokens = re.findall(r'->|[():,]|[^\s():,]+', text)
-        self.types, self.methods, self.errors = {}, {}, {}
-        self._take('interface')
-        self.name = self._tokens.pop(0)
-        while self._tokens:
-            kind, name = self._tokens.pop(0), self._tokens.pop(0)
-            if kind == 'method':
-                parameters = self._struct()
-                self._take('->')
-                self.methods[name] = parameters, self._struct()
-            else:
-                {'type': self.types, 'error': self.errors}[kind][name] = self._struct()
-
-    def _take(self, expected):
-        token = self._tokens.pop(0)
-        if token != expected:
-            raise AssertionError(f'expected {expected}, found {token}')
-
-    def _struct(self):
-        fields = []
-        self._take('(')
-        while self._tokens[0] != ')':
-            if fields:
-                self._take(',')
-            name = self._tokens.pop(0)
-            self._take(':')
-            fields.append((name, self._tokens.pop(0)))
-        self._take(')')
-        return fields
 
 
 def camel(name):

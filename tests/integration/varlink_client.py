@@ -11,6 +11,7 @@ import sys
 
 import harness
 from harness import CALL_TIMEOUT, VfiodTestCase
+from varlink_description import check_reply
 
 INTERFACE = 'org.vfiod.Broker'
 SERVICE = 'org.varlink.service'
@@ -35,6 +36,7 @@ class Peer:
         self.socket.connect(path)
         self.data = b''
         self.fds = []  # of the first message in data
+        self.called = []  # methods whose replies are to come; None: only bytes were sent, and nobody knows
 
     def close(self):
         for fd in self.fds:
@@ -51,6 +53,10 @@ class Peer:
     # --- bytes ----------------------------------------------------------------------------------------------------
 
     def send_raw(self, data, fds=()):
+        self.called = None
+        self._send(data, fds)
+
+    def _send(self, data, fds=()):
         if fds:
             self.socket.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])
         else:
@@ -79,7 +85,16 @@ class Peer:
                 raise Closed from None
         text, self.data = self.data.split(b'\0', 1)
         fds, self.fds = self.fds, []
-        return json.loads(text), fds
+        message = json.loads(text)
+        self._check(message)
+        return message, fds
+
+    def _check(self, message):
+        """Every reply is as the contract declares."""
+        if self.called:
+            check_reply(self.called[0], message)
+            if not message.get('continues'):
+                self.called.pop(0)
 
     def is_closed(self):
         """Waits until the other side says something or hangs up."""
@@ -97,7 +112,9 @@ class Peer:
         message = {'method': method if '.' in method else f'{INTERFACE}.{method}', **flags}
         if parameters is not None:
             message['parameters'] = parameters
-        self.send_raw(json.dumps(message).encode() + b'\0')
+        if self.called is not None and flags.get('oneway') is not True:
+            self.called.append(message['method'])
+        self._send(json.dumps(message).encode() + b'\0')
 
     def reply(self):
         """The parameters of the next reply, and its fds by name."""
