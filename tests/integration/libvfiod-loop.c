@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A program with an event loop, which uses nothing but libvfiod: claims what its arguments name, adds the
- * last of them when there are two or more, watches the claim until it is gone, and prints a line of JSON for
- * each thing that happens. */
+ * last of them when there are two or more, and gives it back if $GIVE_BACK is set. It watches the claim until
+ * it is gone, and prints a line of JSON for each thing that happens. */
 
 #include <errno.h>
 #include <poll.h>
@@ -49,12 +49,23 @@ static void watch(VfiodConnection *c) {
     }
 }
 
+static void give_back(VfiodClaim *claim) {
+    VfiodErrorText error;
+
+    if (vfiod_claim_release_devices(claim, &added, 1, &error) < 0)
+        printf("{\"error\": \"%s\", \"message\": \"%s\"}\n", error.name, error.message);
+    else
+        printf("{\"given back\": %s}\n", vfiod_claim_device_fd(claim, added) < 0 ? "true" : "false");
+}
+
 static void on_added(VfiodConnection *c, VfiodClaim *claim, const VfiodErrorText *error, void *userdata) {
     if (error)
         printf("{\"error\": \"%s\"}\n", error->name);
     else
         printf("{\"added\": %s, \"same\": %s}\n", vfiod_claim_device_fd(claim, added) >= 0 ? "true" : "false",
                 claim == the_claim ? "true" : "false");
+    if (!error && getenv("GIVE_BACK"))
+        give_back(claim);
     fflush(stdout);
     watch(c);
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""libvfiod over a pretended socket: calls, fds, events, and what a daemon that is none could answer. Its header, its
-symbols, and the examples of its manual."""
+"""libvfiod over a pretended socket: calls, fds, events, and what a daemon that is none could answer. With the real daemon,
+over both transports. Its header, its symbols, and the examples of its manual."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import tempfile
 import unittest
 
 import harness
-from harness import SOURCE
+from harness import SOURCE, VfiodTestCase, wait
 from mock_varlink import INTERFACE, TOKEN, MockVarlink
 
 sys.path.insert(0, str(SOURCE / 'src/python'))
@@ -342,6 +342,56 @@ class OtherCallsTest(LibraryTest):
             1, 'program: cannot bind the device to the iommufd: Inappropriate ioctl for device\n'
             f'{EDU} by rule one (/x.json:2), backend iommufd\n'))
         self.wait_closed()
+
+
+class DaemonTest(VfiodTestCase):
+    sockets = ('varlink',)
+
+    def setUp(self):
+        super().setUp()
+        self.nic = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.disk = self.host.add_device('0000:07:00.0', group=9, driver='nvme')
+        self.before = self.host.binding()
+        self.start()
+
+    def loop(self, transport, *devices, **environment):
+        process = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}',
+                            *(f'{k}={v}' for k, v in environment.items()), os.environ['LIBVFIOD_LOOP'], *devices)
+        return process, lambda: json.loads(process.stdout.readline())
+
+    def devices_of(self, c, claim):
+        return list(c.properties(f'/org/vfiod1/claim/{claim}', 'Claim')['Devices'])
+
+    def test_claim_that_grows_and_is_watched(self):
+        c = self.client()
+        for transport in ('varlink', 'dbus'):
+            for give_back in ({}, {'GIVE_BACK': 1}):
+                with self.subTest(transport=transport, **give_back):
+                    process, line = self.loop(transport, '06:00.0', '07:00.0', COOKIE='vm-1', **give_back)
+                    first = line()
+                    claim = first.pop('claim', None)
+                    self.assertEqual(first, {'transport': transport, 'userdata': 'mine'})
+                    self.assertEqual(line(), {'added': True, 'same': True})
+                    if give_back:
+                        self.assertEqual(line(), {'given back': True})
+                    self.assertEqual(line(), {'state': 'held', 'claim': claim, 'failure': ''})
+                    self.assertEqual(self.devices_of(c, claim), [harness.device_path(d.name) for d in (
+                        [self.nic] if give_back else [self.nic, self.disk])])
+                    c.manager('Release', 'sa{sv}', 'cookie:vm-1', {})
+                    self.assertEqual(line(), {'state': 'draining', 'claim': claim, 'failure': ''})
+                    process.kill()  # it has the files
+                    wait(lambda: not self.records(), 'the claim is over')
+                    self.assertEqual(self.host.binding(), self.before)
+
+    def test_device_that_cannot_be_added(self):
+        for transport in ('varlink', 'dbus'):
+            with self.subTest(transport=transport):
+                process, line = self.loop(transport, '06:00.0', '08:00.0')
+                line()
+                self.assertEqual(line(), {'error': 'NoSuchDevice'})
+                self.assertEqual(line()['state'], 'held')
+                process.kill()
+                wait(lambda: not self.records(), 'the claim is over')
 
 
 class ObjectTest(unittest.TestCase):

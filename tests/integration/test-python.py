@@ -5,6 +5,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -200,13 +201,26 @@ class MockTest(unittest.TestCase):
             with self.assertRaisesRegex(vfiod.Unreachable, path):
                 vfiod.Connection(path)
 
+    # What has no function of its own is for operators, or goes through Connection.call().
+    ONLY_BY_CALL = {'Evict', 'AnswerEviction', 'RetryQuarantine', 'ClearQuarantine', 'ReadyToSleep', 'SetVirtualFunctions',
+                    'ProbeCapabilities', 'ReloadPolicy'}
+
     def test_names_and_manual(self):
-        """Everything public has a docstring, and the methods are those of the contract."""
+        """Everything public has a docstring and is in the manual, and the methods are those of the contract."""
+        manual = (SOURCE / 'man/vfiod-python.3.scd').read_text()
+        verbs = {name for name in vfiod.__all__ if name[0].islower()}
+        of_claim = {name for name, value in vars(vfiod.Claim).items() if callable(value) and name[0] != '_'}
         for name in vfiod.__all__:
             self.assertTrue(getattr(vfiod, name).__doc__, name)
-        contract = (SOURCE / 'varlink/org.vfiod.Broker.varlink').read_text()
-        for method in ('Acquire', 'Release', 'Plan', 'Explain', 'List', 'Monitor'):
-            self.assertIn(f'\nmethod {method}(', contract)
+        for name in of_claim:
+            self.assertTrue(getattr(vfiod.Claim, name).__doc__, name)
+        for name in verbs | of_claim:
+            self.assertRegex(manual, rf'[*_]{name}[*_]\(', name)
+        methods = set(re.findall(r'^method (\w+)\(', (SOURCE / 'varlink/org.vfiod.Broker.varlink').read_text(), re.M))
+        names = {re.sub('[A-Z]', lambda m: '_' + m[0].lower(), method)[1:] for method in methods - self.ONLY_BY_CALL}
+        self.assertEqual(names - verbs - of_claim, set())
+        self.assertEqual(verbs - names, {'claim'})
+        self.assertEqual(self.ONLY_BY_CALL - methods, set())
 
 
 class DaemonTest(VfiodTestCase):

@@ -13,7 +13,7 @@ import dbus
 from gi.repository import GLib
 
 import harness
-from harness import needs_root, wait
+from harness import files_of, needs_root, wait
 from mock_polkit import MockPolkit
 from varlink_client import SERVICE, VarlinkTestCase
 
@@ -349,13 +349,25 @@ class MonitorTest(VarlinkTestCase):
         self.assertEqual([r['device']['state'] for r in seen if 'device' in r], ['free'])
         self.assertEqual([r for r in seen if 'claim' in r], [])
 
+    def sockets_of_daemon(self):
+        return sum(file.startswith('socket:') for file in files_of(self.daemon.pid))
+
     def test_it_ends_with_the_connection(self):
+        """Also when it has much to report that nobody reads."""
         self.start()
-        with self.monitor()[0]:
-            pass
-        reply, fds = self.peer().acquire(self.nic)
-        for fd in fds.values():
-            os.close(fd)
+        other = self.peer()
+        for buffer in (None, 4096):
+            peers = [self.monitor(buffer=buffer)[0] for _ in range(10)]
+            for _ in range(3):
+                _, fds = other.acquire(self.nic)
+                for fd in fds.values():
+                    os.close(fd)
+                wait(lambda: self.records() == [], 'the claim ends')
+            sockets = self.sockets_of_daemon()
+            for peer in peers:
+                peer.close()
+            wait(lambda: other.call(f'{SERVICE}.GetInfo') and self.sockets_of_daemon() <= sockets - len(peers),
+                 'their connections are closed')
 
     def test_it_ends_with_the_daemon(self):
         self.start()
