@@ -508,21 +508,24 @@ static int build_engine(Manager *m) {
     return 0;
 }
 
-/* A line as in passwd(5). */
-static int add_user_line(void *lines, bool is_group, const char *name, uint32_t id) {
-    if (!is_group && !strpbrk(name, ":\n"))
-        strbuf_addf(lines, "%s:x:%" PRIu32 ":\n", name, id);
+/* Lines as in passwd(5) and group(5), by is_group. */
+static int add_account_line(void *lines, bool is_group, const char *name, uint32_t id) {
+    if (!strpbrk(name, ":\n"))
+        strbuf_addf((StrBuf *) lines + is_group, "%s:x:%" PRIu32 ":\n", name, id);
     return 0;
 }
 
-/* For texts: the recorded host has users of its own. */
+/* For texts: the recorded host has accounts of its own. */
 static int take_recorded_names(const HostSnapshot *s) {
-    _cleanup_strbuf_ StrBuf lines = {};
-    _cleanup_free_ char *text = NULL;
+    StrBuf lines[2] = {};
+    _cleanup_free_ char *passwd = NULL, *group = NULL;
+    int r;
 
-    (void) host_snapshot_foreach_account(s, add_user_line, &lines);
-    text = strbuf_steal(&lines);
-    return text ? user_names_read(text) : -ENOMEM;
+    (void) host_snapshot_foreach_account(s, add_account_line, lines);
+    passwd = strbuf_steal(&lines[false]);
+    group = strbuf_steal(&lines[true]);
+    r = passwd ? user_names_read(passwd) : -ENOMEM;
+    return r < 0 ? r : group ? group_names_read(group) : -ENOMEM;
 }
 
 static int load_snapshot(Manager *m) {

@@ -99,18 +99,29 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
     return 0;
 }
 
-#define PASSWD_SIZE_MAX (4U * 1024 * 1024)
+#define ACCOUNTS_SIZE_MAX (4U * 1024 * 1024)
 
-/* Names for texts. Users who are not in this file are not looked up, because the name service may take
- * minutes. */
-static void read_names(const PolicyLoader *l) {
+static void read_names_from(const char *path, int (*take)(const char *text)) {
     _cleanup_free_ char *text = NULL;
-    int r = l->passwd ? read_file_at(AT_FDCWD, l->passwd, PASSWD_SIZE_MAX, &text, NULL) : -ENOENT;
+    int r = path ? read_file_at(AT_FDCWD, path, ACCOUNTS_SIZE_MAX, &text, NULL) : -ENOMEM;
 
     if (r >= 0)
-        r = user_names_read(text);
-    if (r < 0 && l->passwd)
-        log_debug("Cannot read the names of users in %s: %s", l->passwd, strerror(-r));
+        r = take(text);
+    if (r < 0)
+        log_debug("Cannot read the names in %s: %s", path ?: "a file", strerror(-r));
+}
+
+/* Names for texts. Accounts that are not in these files are not looked up, because the name service may take
+ * minutes. */
+static void read_names(const PolicyLoader *l) {
+    const char *slash = l->passwd ? strrchr(l->passwd, '/') : NULL;
+    _cleanup_free_ char *group = NULL;
+
+    if (!slash)
+        return;
+    read_names_from(l->passwd, user_names_read);
+    group = format_string("%.*s/group", (int) (slash - l->passwd), l->passwd);
+    read_names_from(group, group_names_read);
 }
 
 static int on_account_file(sd_event_source *s, const struct inotify_event *event, void *userdata) {

@@ -43,7 +43,7 @@ static void add_groups(StrBuf *b, const Subject *s) {
     if (s->n_gids == 0)
         strbuf_add(b, not_known);
     for (size_t i = 0; i < MIN(s->n_gids, GROUPS_SHOWN_MAX); i++)
-        strbuf_addf(b, "%s%" PRIu32, i > 0 ? ", " : "gid ", (uint32_t) s->gids[i]);
+        strbuf_addf(b, "%s%s", i > 0 ? ", " : "", GROUP_TEXT(s->gids[i]));
     if (s->n_gids > GROUPS_SHOWN_MAX)
         strbuf_addf(b, " and %zu more", s->n_gids - GROUPS_SHOWN_MAX);
 }

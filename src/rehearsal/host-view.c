@@ -3,17 +3,20 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <inttypes.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "base/user-name.h"
 #include "host/mdev-reader.h"
 #include "host/seen-caps.h"
 #include "host/sysfs.h"
 #include "host/taint-reader.h"
 
+#define GROUPS_NAMED_MAX 16U /* an explanation shows no more */
 #define STATE_DIRECTORY "/run/vfiod"
 #define STATE_VARIABLE "VFIOD_STATE_DIRECTORY"
 
@@ -175,6 +178,29 @@ int host_view_user_name(const HostView *v, uid_t uid, char **ret) {
         return -ENOMEM;
     *ret = copy;
     return 0;
+}
+
+/* A line as in group(5). */
+static int add_group_line(void *lines, bool is_group, const char *name, uint32_t id) {
+    if (is_group && !strpbrk(name, ":\n"))
+        strbuf_addf(lines, "%s:x:%" PRIu32 ":\n", name, id);
+    return 0;
+}
+
+int host_view_name_groups(const HostView *v, const gid_t *gids, size_t n) {
+    _cleanup_strbuf_ StrBuf lines = {};
+    _cleanup_free_ char *text = NULL;
+
+    if (v->snapshot)
+        (void) host_snapshot_foreach_account(v->snapshot, add_group_line, &lines);
+    for (size_t i = 0; !v->snapshot && i < MIN(n, GROUPS_NAMED_MAX); i++) {
+        const struct group *g = getgrgid(gids[i]);
+
+        if (g)
+            (void) add_group_line(&lines, true, g->gr_name, gids[i]);
+    }
+    text = strbuf_steal(&lines);
+    return text ? group_names_read(text) : -ENOMEM;
 }
 
 static int live_groups(const struct passwd *user, gid_t **ret, size_t *ret_n) {

@@ -310,6 +310,15 @@ class ExplainTest(VfiodTestCase):
         self.assertEqual((story['effect'], story['error'], story['devices']), ('deny', 'NoSuchDevice', []))
 
     @needs_root
+    def test_groups_by_name(self):
+        """As far as the local file has them, next to that of the users."""
+        with open(f'{self.directory}/group', 'w') as f:
+            f.write('video:x:44:\n')
+        self.reload({**self.rule(), 'who': {'group': 4242}})
+        story = self.explain(self.nic, uid=dbus.UInt32(1), gids=dbus.Array([44, 45], 'u'))
+        self.assertIn('found video (44), gid 45', story['devices'][0]['change'])
+
+    @needs_root
     def test_about_others(self):
         story = self.explain(self.nic, uid=dbus.UInt32(4711), user='bob')
         self.assertEqual((story['effect'], story['devices'][0]['rule']), ('allow', 'bobs'))

@@ -198,6 +198,13 @@ class ExplainTest(FilesTest):
         found = self.explain('--user', '4711', GPU, policy=added, host=alone)
         self.assertEqual([o['error'] for o in found['obstacles']], names[1:])
 
+    def test_groups_by_name(self):
+        artists = self.policy(rule(who={'group': 'artists'}))
+        for groups, seen in (([], 'bob (1001), drivers (2001)'), (['--group', '4711'], 'gid 4711')):
+            found = self.explain('--user', 'bob', *groups, GPU, policy=artists)
+            group, = (p for p in found['devices'][0]['considered'][0]['predicates'] if p['key'] == 'who.group')
+            self.assertIn(seen, group['seen'])
+
     def test_yes(self):
         found = self.explain('--user', 'alice', '01:00.0')
         self.assertEqual((found['effect'], found['error'], found['message']), ('allow', None, None))

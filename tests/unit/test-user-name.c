@@ -45,6 +45,20 @@ static void test_names(void **state) {
     user_names_done();
 }
 
+static void test_groups(void **state) {
+    assert_string_equal(GROUP_TEXT(44), "gid 44");
+    assert_int_equal(group_names_read("root:x:0:\nvideo:x:44:alice,bob\nbad name:x:45:\n"), 0);
+    assert_string_equal(GROUP_TEXT(44), "video (44)");
+    assert_string_equal(GROUP_TEXT(45), "gid 45");
+    /* The two are apart. */
+    is(44, "uid 44");
+    assert_int_equal(user_names_read("alice:x:44:1::/:\n"), 0);
+    assert_string_equal(GROUP_TEXT(44), "video (44)");
+    is(44, "alice (44)");
+    user_names_done();
+    assert_string_equal(GROUP_TEXT(0), "gid 0");
+}
+
 /* Lines that would be misread, or are not valid for passwd(5), are ignored. */
 static void test_odd_lines(void **state) {
     assert_int_equal(user_names_read("\n"
@@ -91,6 +105,7 @@ static void test_many(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_names),
+            cmocka_unit_test(test_groups),
             cmocka_unit_test(test_odd_lines),
             cmocka_unit_test(test_many),
     };
