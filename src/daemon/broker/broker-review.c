@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "base/user-name.h"
+#include "core/device-kind.h"
 #include "policy/review.h"
 #include "daemon/broker/claim-run.h"
 #include "policy/selector.h"
@@ -77,6 +78,11 @@ unsigned broker_review_claims(Broker *e) {
 
 /* ---- what callers may have ---- */
 
+/* The planner refuses the others, whatever a rule says. */
+static bool can_be_claimed(const Device *d) {
+    return device_kind_info(d->name.kind)->claimable && !device_is_bridge(d);
+}
+
 /* Lists read no facts that may sleep. An answer that depends on such facts is "unknown"; Plan gives the full
  * answer. */
 const char *broker_access(Broker *e, const Device *d, const Subject *subject) {
@@ -87,6 +93,8 @@ const char *broker_access(Broker *e, const Device *d, const Subject *subject) {
     BrokerQuestion q;
     Verdict v;
 
+    if (!can_be_claimed(d))
+        return effect_to_string(EFFECT_DENY);
     if (!subject || survey_want(&survey, &d->name, facts & ~later) < 0)
         return "unknown";
     broker_take_now(e, &survey);
