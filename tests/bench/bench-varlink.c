@@ -5,7 +5,7 @@
  *
  * "varlink" and "connect" (connecting included) are measured against bare, "dbus" is Varlink against D-Bus.
  * "crowd-N" is what one claim takes when N clients ask at once, each for a device of its own; measured
- * against one client.
+ * against one client that calls without a pause.
  *
  * bench-varlink SOCKET NODE SAMPLES DEVICE...: the node is that of a device that nobody claims. Prints lines
  * as bench-acquire does. */
@@ -30,6 +30,7 @@
 /* The pause of each client after all have called: a client without pauses would exceed its budget and
  * wait. */
 #define REST_USEC 1000U
+#define CLAIMS_ALONE 8U
 
 typedef struct Bench {
     const char *socket, *node;
@@ -380,14 +381,32 @@ static int crowd(const Bench *b, const int *fds, size_t n, Series *ret) {
     for (size_t i = 0; i < n && r >= 0; i++)
         r = take_answer(fds[i]);
     ret->values[ret->n++] = (now_usec() - begin) / (double) n;
+    return r;
+}
+
+static void rest(size_t n) {
     (void) usleep(REST_USEC * (useconds_t) n);
+}
+
+/* One client, call after call. The first comes after a pause, which costs a call more than anything else
+ * does: it is left out. A crowd has this cost once for all of it. */
+static int alone(const Bench *b, int fd, Series *ret) {
+    int r = 0;
+
+    for (size_t i = 0; i <= CLAIMS_ALONE && r >= 0; i++) {
+        r = crowd(b, &fd, 1, ret);
+        if (i == 0)
+            ret->n--;
+    }
+    rest(CLAIMS_ALONE + 1);
     return r;
 }
 
 static int bench_crowds(const Bench *b) {
-    static const size_t sizes[] = {1, 8, CLIENTS_MAX};
-    Series series[ELEMENTSOF(sizes)] = {};
-    int fds[CLIENTS_MAX], r = 0;
+    static const size_t sizes[] = {8, CLIENTS_MAX};
+    size_t n_rounds = MAX(b->n_samples / 10, (size_t) 5);
+    Series series[ELEMENTSOF(sizes)] = {}, one = {};
+    int fds[CLIENTS_MAX], r;
     char name[32];
 
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
@@ -395,20 +414,24 @@ static int bench_crowds(const Bench *b) {
         if (fds[i] < 0)
             return fds[i];
     }
-    for (size_t k = 0; k < ELEMENTSOF(sizes); k++)
-        if (series_init(&series[k], b->n_samples) < 0)
-            return -ENOMEM;
-    for (size_t i = 0; i < MAX(b->n_samples / 10, (size_t) 5) && r >= 0; i++)
-        for (size_t k = 0; k < ELEMENTSOF(sizes) && r >= 0; k++)
+    r = series_init(&one, n_rounds * CLAIMS_ALONE + 1);
+    for (size_t k = 0; k < ELEMENTSOF(sizes) && r >= 0; k++)
+        r = series_init(&series[k], n_rounds);
+    for (size_t i = 0; i < n_rounds && r >= 0; i++) {
+        r = alone(b, fds[0], &one);
+        for (size_t k = 0; k < ELEMENTSOF(sizes) && r >= 0; k++) {
             r = crowd(b, fds, sizes[k], &series[k]);
+            rest(sizes[k]);
+        }
+    }
     if (r < 0)
         return fail(r, "a crowd");
-    for (size_t k = 1; k < ELEMENTSOF(sizes); k++) {
+    for (size_t k = 0; k < ELEMENTSOF(sizes); k++) {
         (void) snprintf(name, sizeof(name), "crowd-%zu", sizes[k]);
-        series_print(name, 50, &series[k], &series[0]);
-    }
-    for (size_t k = 0; k < ELEMENTSOF(sizes); k++)
+        series_print(name, 50, &series[k], &one);
         series_done(&series[k]);
+    }
+    series_done(&one);
     return 0;
 }
 

@@ -43,7 +43,8 @@
             microseconds. All but `list` runs on one processor.
               varlink    goal 1.35 x bare; `dbus`: against D-Bus in the same turns, goal 0.45 x
               connect    connecting and Acquire; goal 2 x bare
-              crowd-8, crowd-64  one claim when so many clients ask at once, against one client; goal 1.3 x
+              crowd-8, crowd-64  one claim when so many clients ask at once, goal 1.3 x; floor: one client that calls
+                         again and again, without its first call after a pause, which takes longer
               list       with 4,096 groups of 4 devices, the longest Ping of another peer while one lists everything;
                          milliseconds, goal 5. floor: the same time without a list; the goal is for what is above it
               idle       what each of 1,000 idle peers adds to the daemon's resident set; bytes, goal 4096
