@@ -757,7 +757,8 @@ class VfiodTestCase(unittest.TestCase):
         environment = {**preload_environment(self.host), 'DBUS_SYSTEM_BUS_ADDRESS': self.bus.address, 'LC_ALL': 'C.UTF-8',
                        **dict(environment)}
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, **options)
+            process = subprocess.Popen(command, env=environment, stdout=out, stderr=err,
+                                       **{'stdin': subprocess.DEVNULL, **options})
             # The pretended kernel answers it from our main loop, which its end does not wake.
             tick = GLib.timeout_add(50, lambda: True)
             try:

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The programs in examples/, as they are, and the hook of libvirt."""
+"""The programs in examples/, as they are, and what libvirt and container engines run."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -143,6 +144,133 @@ def registerErrorHandler(function, context): pass
         self.assertIn('vfioctl virt: libvirt does not say which process runs domain work', process.stderr)
         wait(lambda: not self.records(), 'the claim is over')
         self.assertEqual(self.host.binding(), before)
+
+
+class OciHookTest(VfiodTestCase):
+    """The three stages get what podman passes: this process is the engine."""
+    sockets = ('varlink',)
+    HOOK = SOURCE / 'src/containers/vfiod-oci-hook'
+
+    def setUp(self):
+        super().setUp()
+        self.card = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.nic = self.host.add_device('0000:07:00.0', group=9, driver='igb')
+        self.before = self.host.binding()
+        self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional', 'grant': ['fd', 'node']}])
+        self.bundle = pathlib.Path(self.directory, 'bundle')
+        self.bundle.mkdir()
+        self.container = subprocess.Popen(['sleep', '1000'])
+        self.addCleanup(self.end_container)
+        self.start()
+        self.c = self.client()
+
+    def end_container(self):
+        self.container.kill()
+        self.container.wait()
+
+    def run_hook(self, stage, document, status=0):
+        """What it prints; its errors are in error_output."""
+        path = pathlib.Path(self.directory, 'stdin')
+        path.write_text(json.dumps(document))
+        with path.open() as stdin:
+            return self.run_on_host(sys.executable, self.HOOK, stage, status=status, stdin=stdin, environment={
+                'PYTHONPATH': str(SOURCE / 'src/python'), 'VFIOD_SOCKET': self.socket_path()})
+
+    def precreate(self, device, **annotations):
+        """The configuration, which podman then writes into the bundle."""
+        output = self.run_hook('precreate', {'annotations': {'org.vfiod.devices': device, **annotations}})
+        (self.bundle / 'config.json').write_text(output)
+        return json.loads(output)
+
+    def state(self, **annotations):
+        return {'ociVersion': '1.0.2', 'id': 'board', 'status': 'created', 'pid': self.container.pid, 'bundle': str(self.bundle),
+                'annotations': {'org.vfiod.devices': '0000:06:00.0', **annotations}}
+
+    def write_annotation(self, value):
+        (self.bundle / 'config.json').write_text(json.dumps({'annotations': {'org.vfiod.claim': value}}))
+
+    def shown(self, cookie):
+        return self.c.properties(self.c.manager('GetClaim', 's', f'cookie:{cookie}'), 'Claim')
+
+    def test_the_life_of_a_container(self):
+        configuration = self.precreate(' 0000:06:00.0, 07:00.0', **{'org.vfiod.claim': 'of-the-user'})
+        cookie = configuration['annotations']['org.vfiod.claim']
+        claim = self.shown(cookie)
+        self.assertEqual((claim['State'], claim['Grant'], claim['Tether'], claim['Reason']), ('held', 'node', 'process', 'container'))
+        paths = [n['path'] for n in configuration.get('linux', {}).get('devices', [])] + [
+            m['destination'] for m in configuration.get('mounts', [])]
+        self.assertEqual(paths, list(claim['Nodes']))
+        self.assertEqual(len(paths), 3)
+        self.assertEqual(self.run_hook('createRuntime', self.state()), '')
+        self.assertEqual(self.shown(cookie)['State'], 'held')
+        self.end_container()  # nobody runs poststop
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+        self.assertEqual((self.run_hook('poststop', self.state()), self.error_output), ('', ''))
+
+    def test_poststop_ends_the_claim(self):
+        """podman passes the annotations of the creation, which precreate has not seen."""
+        self.precreate('06:00.0')
+        self.run_hook('createRuntime', self.state())
+        self.run_hook('poststop', self.state())
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_refused(self):
+        self.set_policy([])
+        self.c.manager('ReloadPolicy', 'a{sv}', {})
+        self.assertEqual(self.run_hook('precreate', {'annotations': {'org.vfiod.devices': '06:00.0'}}, status=1), '')
+        self.assertTrue(self.error_output.startswith('vfiod: '), self.error_output)
+        self.assertIn('no rule', self.error_output)
+        self.assert_untouched(self.before)
+        self.run_hook('poststop', self.state())  # there is no bundle yet
+        (self.bundle / 'config.json').write_text('{}')
+        self.run_hook('poststop', self.state())
+        self.assertEqual(self.error_output, '')
+        self.run_hook('createRuntime', self.state(), status=1)
+        self.assertIn('did not run the hook of the stage precreate', self.error_output)
+
+    def test_a_configuration_that_cannot_be_changed(self):
+        """What was claimed for it is given back."""
+        document = {'annotations': {'org.vfiod.devices': '06:00.0'}, 'linux': 'none', 'mounts': 'none'}
+        self.assertEqual(self.run_hook('precreate', document, status=1), '')
+        self.assertTrue(self.error_output.startswith('vfiod: '), self.error_output)
+        self.wait_logged('ended, its devices are restored')
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assert_untouched(self.before)
+
+    def test_an_annotation_of_the_user(self):
+        """It names claims that are not the container's."""
+        claim = self.c.acquire(self.card, cookie='6f2a3c0e')
+        other = self.precreate('07:00.0')['annotations']['org.vfiod.claim']
+        for value in (claim.id, '6f2a3c0e', 'cookie:6f2a3c0e', f'cookie:{other}', other + '\n', '', None, [other]):
+            self.write_annotation(value)
+            self.run_hook('createRuntime', self.state(), status=1)
+            self.run_hook('poststop', self.state())
+        (self.bundle / 'config.json').write_text('{}')
+        for value in (claim.id, other):  # only in what the engine was asked for
+            self.run_hook('createRuntime', self.state(**{'org.vfiod.claim': value}), status=1)
+            self.run_hook('poststop', self.state(**{'org.vfiod.claim': value}))
+        self.write_annotation('oci-hook-' + '0' * 32)
+        self.run_hook('createRuntime', self.state(), status=1)
+        self.assertIn('claim', self.error_output)
+        self.run_hook('poststop', self.state())
+        self.assertEqual([claim.state, self.shown(other)['State']], ['held', 'held'])
+        self.end_container()
+        self.assertEqual(len(self.records()), 2)
+        claim.close()
+        self.c.manager('Release', 'sa{sv}', f'cookie:{other}', {})
+        wait(lambda: not self.records(), 'both are over')
+
+    def test_documents_that_are_none(self):
+        for document in ([], {}, {'annotations': {}}, {'annotations': {'org.vfiod.devices': 6}}, None):
+            self.run_hook('precreate', document, status=1)
+            self.assertTrue(self.error_output.startswith('vfiod: '), self.error_output)
+        for document in ([], {}, {'bundle': 6}, None):
+            for stage in ('createRuntime', 'poststop'):
+                self.run_hook(stage, document, status=1)
+                self.assertTrue(self.error_output.startswith('vfiod: '), self.error_output)
+        self.assert_untouched(self.before)
 
 
 if __name__ == '__main__':
