@@ -12,6 +12,7 @@ import collections
 import contextlib
 import errno
 import fnmatch
+import itertools
 import json
 import os
 import pathlib
@@ -56,6 +57,10 @@ NOT_HIT = {
     'file:record-file:*': 'records that outgrow their slot: test-store',
     'file:record-remove:*': 'likewise',
 }
+# A scenario that is played again passes each failpoint as often, or else the matrix has not been there.
+NOT_AGAIN = {
+    'file:record-write:*': 'changes that a worker reports together are one write',
+}
 SETTLED = ('not-begun', 'restored')
 
 
@@ -75,11 +80,15 @@ class CrashTestCase(VfiodTestCase):
         self.disk = self.host.add_device('0000:07:00.0', group=9, driver='nvme', override='nvme', class_code=0x010802)
         self.ready = self.host.add_device('0000:0b:00.0', group=11, driver=VFIO)
         self.kept = self.host.add_device('0000:0c:00.0', group=12, driver=VFIO)
+        self.shared = self.host.add_device('0000:0d:00.0', group=13, driver='e1000e')
+        self.beside = self.host.add_device('0000:0d:00.1', group=13, driver='nvme', class_code=0x010802)
+        self.idle = self.host.add_device('0000:0d:00.2', group=13)
         for device in (self.disk, self.ready):
             self.kernel.put(device.path + '/d3cold_allowed', '1\n')
         os.makedirs(self.host.root + self.ready.path + '/firmware_node/power_resources_D3hot')
         self.before = self.host.binding()
-        self.set_policy([self.rule('asks', effect='ask', device=self.ready.name), self.rule()])
+        self.set_policy([self.rule('asks', effect='ask', device=self.ready.name),
+                         self.rule('parks', device=self.shared.name, siblings='park'), self.rule()])
         self.polkit = MockPolkit(self.bus.address)
         self.addCleanup(self.polkit.close)
         self.is_enough = lambda: False  # is it in vain to wait for the end of a claim?
@@ -170,6 +179,13 @@ class CrashTestCase(VfiodTestCase):
     def group_and_end(self):
         self.end(self.acquire(self.nic, backend='group'))
 
+    def share_a_group(self):
+        """One device is claimed, one is parked, and one without a driver is kept so."""
+        claim = self.acquire(self.shared, backend='group')
+        if claim and not self.is_dead():
+            self.assertEqual([d.driver for d in (self.shared, self.beside, self.idle)], [VFIO, VFIO, None])
+        self.end(claim)
+
     def reserve_and_redeem(self):
         _, ticket, _ = self.c.manager('Reserve', 'sa{sv}', self.nic.name, {})
         self.end(self.acquire(ticket=str(ticket)))
@@ -242,7 +258,7 @@ class CrashTestCase(VfiodTestCase):
                 self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
         gates.let_go()
 
-    SCENARIOS = (bind_and_end, spoil_the_lifeline, group_and_end, reserve_and_redeem, ask_a_person, fail_to_bind,
+    SCENARIOS = (bind_and_end, spoil_the_lifeline, group_and_end, share_a_group, reserve_and_redeem, ask_a_person, fail_to_bind,
                  quarantine_and_lift, release_while_binding)
 
     def play(self, scenario):
@@ -280,13 +296,16 @@ class CrashTestCase(VfiodTestCase):
             if self.host.attribute(device, 'd3cold_allowed') == '0\n':
                 self.assertIn('pci:' + device.address, powered)
         for r in records:
+            self.assertEqual(r['uid'], os.getuid(), r)
             for m in r['members']:
                 device = self.kernel.devices[m['name'].split(':', 1)[1]]
+                self.assertEqual(m['group'], device.group, r)
+                self.assertIn(m['group'], r['groups'], r)
                 driver, override = self.before[device.address]
                 self.assertEqual(m['originalDriver'], driver or '', r)
                 self.assertEqual(m['originalOverride'] or '(null)', override.strip(), r)
                 if r['state'] == 'held':
-                    self.assertEqual(device.driver, VFIO, r)
+                    self.assertEqual(device.driver, None if m.get('kept') else VFIO, r)
 
     def check_claims(self):
         """Over the daemon that was started again."""
@@ -395,8 +414,8 @@ class MatrixTest(CrashTestCase):
                         missed.append((scenario.__name__, name, n))
         print(f'# failpoints: {len(listed)}, killed at {len(killed)} of them, {self.kills} kills, '
               f'{len(missed)} not passed again, stranded {self.stranded}, {time.monotonic() - begin:.0f} s')
-        for m in missed:
-            print('#   not passed again:', *m)
+        unexplained = [m for m in missed if not any(fnmatch.fnmatch(m[1], pattern) for pattern in NOT_AGAIN)]
+        self.assertEqual(unexplained, [], 'failpoints that were not passed again')
         if len(scenarios) < len(self.SCENARIOS):
             return
         self.assertEqual([name for name in listed if name not in killed and not self.is_excused(name)], [], 'failpoints that were never hit')
@@ -495,6 +514,14 @@ ERRORS = (errno.ENOSPC, errno.EROFS, errno.EMFILE, errno.ENOMEM)
 class ErrorTest(CrashTestCase):
     """What cannot be written, sent or started, once or from then on."""
 
+    @staticmethod
+    def with_errors(points):
+        """Each failpoint with each error, and each time that it is passed with one of them."""
+        for name in sorted({name for name, _ in points}):
+            times = [n for other, n in points if other == name]
+            for i, stays in itertools.product(range(max(len(times), len(ERRORS))), ('', ' stays')):
+                yield name, times[i % len(times)], ERRORS[i % len(ERRORS)], stays
+
     def test_errors_of_files(self):
         begin, n_errors = time.monotonic(), 0
         for scenario in (CrashTestCase.bind_and_end, CrashTestCase.reserve_and_redeem):
@@ -503,12 +530,10 @@ class ErrorTest(CrashTestCase):
             points = [p for p in self.trace() if p[0].startswith('file:') and p[0].endswith(':before')]
             self.finish()
             self.restart()
-            for i, (name, n) in enumerate(points):
-                for stays in ('', ' stays'):
-                    error = ERRORS[(i + bool(stays)) % len(ERRORS)]
-                    with self.case(scenario.__name__, name, n, errno.errorcode[error] + stays):
-                        n_errors += 1
-                        self.fail_at(scenario, f'{name} {n} {error}{stays}')
+            for name, n, error, stays in self.with_errors(points):
+                with self.case(scenario.__name__, name, n, errno.errorcode[error] + stays):
+                    n_errors += 1
+                    self.fail_at(scenario, f'{name} {n} {error}{stays}')
         print(f'# errors: {n_errors}, stranded {self.stranded}, {time.monotonic() - begin:.0f} s')
 
     def test_a_plan_that_cannot_be_written_down(self):
