@@ -444,6 +444,19 @@ int vfiod_release(const char *claim_id, VfiodErrorText *ret_error) {
     return call_for_text(&call, NULL, ret_error);
 }
 
+int vfiod_claim_answer_eviction(const VfiodClaim *claim, uint64_t more, VfiodErrorText *ret_error) {
+    const Call call = {
+            .method = METHOD_ANSWER_EVICTION, .claim = vfiod_claim_id(claim), .more = more, .pidfd = -EBADF};
+
+    return call_for_text(&call, NULL, ret_error);
+}
+
+int vfiod_claim_ready_to_sleep(const VfiodClaim *claim, VfiodErrorText *ret_error) {
+    const Call call = {.method = METHOD_READY_TO_SLEEP, .claim = vfiod_claim_id(claim), .pidfd = -EBADF};
+
+    return call_for_text(&call, NULL, ret_error);
+}
+
 /* ---- events ---- */
 
 static void on_changed(void *userdata, const char *state, const char *failure, const char *eviction,

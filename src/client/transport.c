@@ -28,6 +28,7 @@ static const struct {
         [METHOD_TRANSFER] = {"Transfer", .claim = true, .gives_claim = true},
         [METHOD_EVICT] = {"Evict", .claim = true},
         [METHOD_ANSWER_EVICTION] = {"AnswerEviction", .claim = true},
+        [METHOD_READY_TO_SLEEP] = {"ReadyToSleep", .claim = true},
         [METHOD_RETRY_QUARANTINE] = {"RetryQuarantine", .devices = true},
         [METHOD_CLEAR_QUARANTINE] = {"ClearQuarantine", .devices = true},
         [METHOD_PLAN] = {"Plan", .devices = true, .request = true, .gives_text = true},

@@ -161,6 +161,14 @@ int vfiod_claim_add_request(VfiodClaim *claim, const VfiodRequest *request, Vfio
 int vfiod_claim_release_devices(
         VfiodClaim *claim, const char *const *devices, size_t n_devices, VfiodErrorText *ret_error);
 
+/* Acknowledges the eviction of the claim (see VfiodEvent), and asks for so many seconds more: over all
+ * answers, at most what its rule allows. The claim must be given back nevertheless. */
+int vfiod_claim_answer_eviction(const VfiodClaim *claim, uint64_t more, VfiodErrorText *ret_error);
+
+/* The host is about to sleep (SleepAt of the claim in org.vfiod1(5) is not 0), and need not wait any longer
+ * for this claim, whose devices are prepared. */
+int vfiod_claim_ready_to_sleep(const VfiodClaim *claim, VfiodErrorText *ret_error);
+
 /* Hands a claim of the same user (root: of any) to another holder, by its id or as "cookie:COOKIE". Nothing
  * is closed or reset by it.
  *

@@ -210,6 +210,16 @@ class Claim:
             if fd is not None:
                 os.close(fd)
 
+    def answer_eviction(self, more=None):
+        """See Connection.answer_eviction()."""
+        with Connection() as c:
+            c.answer_eviction(self.id, more)
+
+    def ready_to_sleep(self):
+        """See Connection.ready_to_sleep()."""
+        with Connection() as c:
+            c.ready_to_sleep(self.id)
+
     def release(self):
         """Ends the claim by a call, also where other processes have its lifeline, and closes it here."""
         with Connection() as c:
@@ -397,6 +407,15 @@ class Connection:
         restored."""
         self.call('Release', claim=claim)
 
+    def answer_eviction(self, claim, more=None):
+        """Acknowledges the eviction of a claim, and asks for so many seconds more: over all answers, at most what its rule
+        allows. The fields `eviction` and `evictAt` of the claim show whether it is evicted, and by when it must be given back."""
+        self.call('AnswerEviction', claim=claim, more=more)
+
+    def ready_to_sleep(self, claim):
+        """The host is about to sleep (the field `sleepAt` of the claim is not 0), and need not wait for this claim any longer."""
+        self.call('ReadyToSleep', claim=claim)
+
     def transfer(self, claim, *, tether=None, pid=None):
         """Hands a claim to another holder: to the process `pid`, or to the caller, by a tether of this kind (default: that of
         the claim). The previous tether no longer counts. Returns a Claim without the file descriptors of its
@@ -462,6 +481,18 @@ def release(claim):
     """See Connection.release()."""
     with Connection() as c:
         c.release(claim)
+
+
+def answer_eviction(claim, more=None):
+    """See Connection.answer_eviction()."""
+    with Connection() as c:
+        c.answer_eviction(claim, more)
+
+
+def ready_to_sleep(claim):
+    """See Connection.ready_to_sleep()."""
+    with Connection() as c:
+        c.ready_to_sleep(claim)
 
 
 def transfer(claim, **options):

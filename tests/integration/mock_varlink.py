@@ -30,6 +30,7 @@ class MockVarlink:
         self.busy = threading.Lock()  # held while a reply is sent and its fds are closed
         self.answers = {'Acquire': self.acquire, 'Release': lambda p, f: ({}, []), 'Plan': self.plan,
                         'AddDevices': self.add_devices, 'ReleaseDevices': lambda p, f: ({}, []),
+                        'AnswerEviction': lambda p, f: ({}, []), 'ReadyToSleep': lambda p, f: ({}, []),
                         'Transfer': self.transfer, 'Monitor': self.monitor}
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(self.path)

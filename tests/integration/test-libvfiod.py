@@ -241,6 +241,9 @@ class OtherCallsTest(LibraryTest):
         if (vfiod_claim_release_devices(claim, devices, 1, &e) < 0 || vfiod_claim_device(claim, 1) ||
                 vfiod_claim_device_fd(claim, devices[0]) >= 0 || vfiod_claim_device_fd(claim, devices[1]) < 0)
             errx(1, "%s", e.message);
+        if (vfiod_claim_answer_eviction(claim, 0, &e) < 0 || vfiod_claim_answer_eviction(claim, 30, &e) < 0 ||
+                vfiod_claim_ready_to_sleep(claim, &e) < 0)
+            errx(1, "%s", e.message);
         if (vfiod_transfer("cookie:x", -1, &other, &e) < 0 || vfiod_claim_fd(other, "lifeline") < 0)
             errx(1, "%s", e.message);
         if (vfiod_transfer(vfiod_claim_id(other), syscall(SYS_pidfd_open, getppid(), 0), NULL, &e) < 0)
@@ -289,6 +292,9 @@ class OtherCallsTest(LibraryTest):
             ('AddDevices', {'claim': CLAIM, 'devices': [NIC], 'reason': 'more', 'memlock': 4096, 'untainted': True,
                             'require': 'pasid,migration=p2p', 'network': 'vlan=12', 'allowInteractiveAuthentication': True}),
             ('ReleaseDevices', {'claim': CLAIM, 'devices': ['0000:06:0d.0']}),
+            ('AnswerEviction', {'claim': CLAIM}),
+            ('AnswerEviction', {'claim': CLAIM, 'more': 30}),
+            ('ReadyToSleep', {'claim': CLAIM}),
             ('Transfer', {'claim': 'cookie:x'}, 0),
             ('Transfer', {'claim': CLAIM, 'tether': 'process', 'pid': self.mock.pid, **self.mock.pidfd_id}, 0),
             ('Plan', {'devices': ['0000:06:0d.0'], 'backend': 'iommufd', 'reason': 'a\n"b', 'memlock': 1 << 40,

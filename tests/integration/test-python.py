@@ -113,6 +113,18 @@ class MockTest(unittest.TestCase):
         self.assertEqual([c[0] for c in self.mock.calls], ['Acquire', 'AddDevices', 'ReleaseDevices', 'Release'])
         self.assert_no_fds()
 
+    def test_evicted_and_sleeping(self):
+        with vfiod.acquire([EDU]) as claim:
+            claim.answer_eviction()
+            claim.answer_eviction(30)
+            claim.ready_to_sleep()
+        vfiod.answer_eviction('cookie:x', more=1)
+        vfiod.ready_to_sleep('cookie:x')
+        self.assertEqual(self.mock.calls[1:], [
+            ('AnswerEviction', {'claim': CLAIM}), ('AnswerEviction', {'claim': CLAIM, 'more': 30}),
+            ('ReadyToSleep', {'claim': CLAIM}), ('AnswerEviction', {'claim': 'cookie:x', 'more': 1}),
+            ('ReadyToSleep', {'claim': 'cookie:x'})])
+
     def test_transfer(self):
         with vfiod.transfer('cookie:x') as claim:
             self.assertEqual(list(claim.fds), ['lifeline'])

@@ -4,6 +4,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 
 import dbus
@@ -17,6 +19,21 @@ from mock_logind import INTERFACE, MockLogind, PATH
 from varlink_client import VarlinkError, VarlinkTestCase
 
 MINUTES = 600  # longer than any test
+HOLDER = '''
+import ctypes, os, sys
+library, error = ctypes.CDLL(os.environ['LIBVFIOD']), ctypes.create_string_buffer(4096)
+library.vfiod_claim_id.restype = ctypes.c_char_p
+claim, devices = ctypes.c_void_p(), (ctypes.c_char_p * 1)(sys.argv[1].encode())
+if library.vfiod_acquire(devices, ctypes.c_size_t(1), None, None, ctypes.byref(claim), error) < 0:
+    sys.exit(error.raw[68:].split(b'\\0')[0])
+print(library.vfiod_claim_id(claim).decode(), flush=True)
+for line in sys.stdin:
+    if line == 'ready\\n':
+        r = library.vfiod_claim_ready_to_sleep(claim, error)
+    else:
+        r = library.vfiod_claim_answer_eviction(claim, ctypes.c_uint64(int(line)), error)
+    print(error.raw[4:68].split(b'\\0')[0].decode() if r < 0 else 'ok', flush=True)
+'''
 
 
 class SleepTest(VarlinkTestCase):
@@ -81,6 +98,37 @@ class SleepTest(VarlinkTestCase):
             before = f.read()
         self.kernel.put(path, before[:at] + data + before[at + len(data):])
         return lambda: self.kernel.put(path, before)
+
+    def test_a_holder_that_uses_the_library(self):
+        self.begin(**{'sleep-delay': MINUTES, 'eviction-delay': 60})
+        for transport in ('dbus', 'varlink'):
+            holder = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}', sys.executable,
+                               '-c', HOLDER, self.nic.name, stdin=subprocess.PIPE)
+            claim = holder.stdout.readline().strip()
+
+            def get(name):
+                return self.c.get(f'{harness.ROOT_PATH}/claim/{claim}', 'Claim', name)
+
+            def ask(what):
+                holder.stdin.write(f'{what}\n')
+                holder.stdin.flush()
+                return holder.stdout.readline().strip()
+            self.assertEqual((ask(0), ask('ready')), ('InvalidArgument', 'InvalidArgument'))
+            if os.getuid() == 0:
+                self.c.manager('Evict', 'sa{sv}', claim, {})
+                at = get('EvictAt')
+                self.assertEqual((ask(0), get('Eviction'), get('EvictAt')), ('ok', 'acknowledged', at))
+                self.assertEqual((ask(60), get('EvictAt')), ('ok', at + 60 * 1000000))
+                self.assertEqual(ask(1), 'LimitExceeded')
+            self.logind.sleep(True)
+            wait(lambda: get('SleepAt') > 0, 'the host is about to sleep')
+            self.assertEqual(ask('ready'), 'ok')
+            wait(lambda: not self.logind.is_delayed(), 'it can sleep')
+            self.logind.sleep(False)
+            wait(self.logind.is_delayed, 'vfiod has a lock again')
+            holder.stdin.close()
+            self.assertEqual(holder.wait(20), 0)
+            wait(lambda: self.nic.driver == 'e1000e' and self.c.device(self.nic)['State'] == 'free', 'the claim is over')
 
     def test_the_devices_are_back(self):
         self.begin()
