@@ -70,7 +70,7 @@
     X(HOST_TAINTED, "HostTainted", EPERM, 39,                                                                \
             "'vfioctl taint' shows what weakens the host, and since when.")                                  \
     X(NOIOMMU_DISABLED, "NoiommuDisabled", EOPNOTSUPP, 40,                                                   \
-            "Only the operator can change that, with \"host\": {\"noiommu\": …}, see vfiod-policy(5).")      \
+            "To loosen the policy, the operator can set \"host\": {\"noiommu\": …}, see vfiod-policy(5).")   \
     X(CAPABILITY_REQUIRED, "CapabilityRequired", EPERM, 41, "Run the program with that capability.")         \
     X(SIMULATION, "Simulation", EROFS, 42, "Send the request to the daemon of a real host.")                 \
     X(COOKIE_IN_USE, "CookieInUse", EEXIST, 43, "Use that claim, release it, or choose another cookie.")     \

@@ -32,12 +32,13 @@ static int check_permission(Planner *p, const Device *d) {
     if (!(p->backends & (1U << BACKEND_NOIOMMU))) {
         r = planner_name_rules(p,
                 refuse(p->refusal, VFIOD_ERROR_BACKEND_UNAVAILABLE, &d->name,
-                        "the rule does not allow the backend noiommu"));
+                        "%s does not allow the backend noiommu", planner_call_rules(p)));
         /* With an IOMMU, another backend is the answer. */
         if (!d->group)
-            p->refusal->remedy = strdup("The operator can allow it, without any isolation, with \"noiommu\": "
-                                        "{\"reason\": \"…\"} in a rule that names the "
-                                        "device, see vfiod-policy(5).");
+            p->refusal->remedy =
+                    strdup("To loosen the policy, the operator can allow it, without any isolation, with "
+                           "\"noiommu\": {\"reason\": \"…\"} in a rule that names the device, see "
+                           "vfiod-policy(5).");
         return r;
     }
     if (policy_host_settings(p->context->policy).noiommu == NOIOMMU_OFF)

@@ -129,8 +129,9 @@ static int check_memlock(Planner *p) {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,
                 "%s does not let vfiod raise the locked-memory limit; %s was requested",
                 planner_call_rules(p), wanted);
-        p->refusal->remedy = format_string(
-                "Request it without memlock, or ask the operator to add \"memlock\": \"%s\" to the rule.",
+        p->refusal->remedy = format_string("Request it without memlock. To loosen the policy, the operator "
+                                           "can add \"memlock\": \"%s\" to "
+                                           "the rule.",
                 wanted);
     } else {
         r = refuse(p->refusal, VFIOD_ERROR_LIMIT_EXCEEDED, &p->first->name,

@@ -971,8 +971,8 @@ static int refuse_backend(Planner *p, const KernelFacts *kernel) {
             other = b;
     free(p->refusal->remedy);
     p->refusal->remedy = other == _BACKEND_INVALID
-            ? strdup("Ask the operator to allow a backend that the kernel supports. 'vfioctl status' shows "
-                     "what it supports.")
+            ? strdup("To loosen the policy, the operator can allow a backend that the kernel supports. "
+                     "'vfioctl status' shows what it supports.")
             : format_string("Request the backend %s, which the rule allows and the kernel supports.",
                       backend_to_string(other));
     return r;

@@ -539,7 +539,7 @@ static void test_backends(void **state) {
                     cases[i].other ?: "group");
             assert_non_null(strstr(refusal.remedy,
                     !cases[i].iommufd && !cases[i].container && !cases[i].compat ? "modprobe vfio-pci"
-                            : cases[i].wanted < 0                                ? "Ask the operator"
+                            : cases[i].wanted < 0                                ? "To loosen the policy"
                                                                                  : remedy));
         } else {
             assert_int_equal(code, _VFIOD_ERROR_INVALID);
@@ -1258,10 +1258,18 @@ static void test_obstacles_beyond_the_policy(void **state) {
             EDU " " EDU_SHARED, "AccessDenied ResetUnsupported GroupNotViable");
 
     w->all_obstacles = true;
+    w->request.memlock = 4096;
     assert_int_equal(plan(w, "", EDU_SHARED, _BACKEND_INVALID, &p, &refusal), VFIOD_ERROR_ACCESS_DENIED);
     assert_string_equal(refusal.obstacles[0].reason,
             "a rule by default requires a reset between owners, and the device has no reset method");
     assert_null(refusal.obstacles[0].rule);
+    /* What would allow each loosens the policy, and the advice says that. */
+    for (size_t i = 0; i < refusal.n_obstacles; i++) {
+        const Refusal *o = &refusal.obstacles[i];
+
+        assert_non_null(strstr(o->remedy ?: error_info(o->code)->remedy, "To loosen the policy, "));
+    }
+    w->request.memlock = 0;
     w->all_obstacles = false;
 
     inventory_find_group(w->inventory, 2)->claim = &other;
