@@ -292,6 +292,9 @@ static int add_tags(Setup *s, StrBuf *b) {
 static void add_who(const Setup *s, StrBuf *b) {
     const char *const *units = s->wish->units;
 
+    if (units)
+        policy_text_add_comment(
+                b, INDENT, "Only programs in these units. Other programs of the user are denied.");
     strbuf_add(b, INDENT "\"who\": { \"user\": ");
     if (s->by_number)
         strbuf_addf(b, "%u", (unsigned) s->uid);

@@ -661,12 +661,26 @@ class BoundsTest(FilesTest):
 
 
 class SetupTest(FilesTest):
+    PLAIN = {'rules', 'name', 'effect', 'who', 'what'}  # every policy has them, so they need no reason
+
+    def assert_reasons(self, text):
+        """Above each other key, and above who.unit, a comment says why it is there."""
+        lines = text.splitlines()
+        found = set()
+        for above, line in zip(lines, lines[1:]):
+            key = re.match(r'(?:  | {6})"([a-z0-9-]+)": ', line)  # of the policy, or of its rule
+            if key and (key[1] not in self.PLAIN or '"unit"' in line):
+                self.assertRegex(above, '^ *// ', text)
+                found.add(key[1])
+        return found
+
     def setup(self, *arguments, status=0):
         """What vfioctl setup proposes; its policy must be one, and grant what it says."""
         found = self.json('setup', *arguments, '--policy', self.policy(), status=status)
         policy = self.file('setup.json', found['policy'])
         self.text('policy', 'check', policy)
         self.assertEqual(bool(status), bool(found['explanation']['error']))
+        self.assert_reasons(found['policy'])
         return found, json.loads(re.sub(r'(?m)^ *//.*$', '', found['policy']))
 
     def test_a_card_with_two_functions(self):
@@ -696,6 +710,7 @@ class SetupTest(FilesTest):
                 rule, = policy['rules']
                 self.assertEqual({k: rule[k] for k in ('grant', 'memlock', 'siblings', 'reset') if k in rule}, keys)
                 self.assertIn(command, found['commands'])
+                self.assertLessEqual(set(keys), self.assert_reasons(found['policy']))
                 self.assertEqual(bool(found['dangers']), 'node' in keys.get('grant', []))
         self.assertIn("<address domain='0x0000' bus='0x06' slot='0x00' function='0x0'/>", self.setup(
             '06:00.0', '--user', 'root', '--libvirt')[0]['commands'])
@@ -719,6 +734,7 @@ class SetupTest(FilesTest):
         found = json.loads(out)
         rule, = json.loads(re.sub(r'(?m)^ *//.*$', '', found['policy']))['rules']
         self.assertEqual((rule['siblings'], rule['reset']), ('park', 'optional'))
+        self.assertEqual(self.assert_reasons(found['policy']), {'tags', 'siblings', 'reset'})
         self.assertEqual(len(found['dangers']), 2)
         self.assertIn('pci:0000:07:1f.0 (ahci)', found['dangers'][0])
         self.assertIn('cannot be reset', found['dangers'][1])
