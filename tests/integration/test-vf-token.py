@@ -252,7 +252,7 @@ class LostTest(TokenTestCase):
         gate.let_go()
         wait(lambda: answer.done, 'the caller hears of it')
         self.assertEqual(answer.error.get_dbus_name(), harness.ERROR + 'OpenFailed')
-        for word in (self.vf.name, 'does not answer', 'virtual functions', f'vfioctl vf {self.pf.name} '):
+        for word in (self.vf.name, 'it no longer answers', 'virtual functions', f'vfioctl vf {self.pf.name} '):
             self.assertIn(word, answer.error.get_dbus_message())
         self.kernel.put(self.vf.path + '/config', config)
         self.assert_free_again()

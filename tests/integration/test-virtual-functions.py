@@ -413,8 +413,8 @@ class DeclaredTest(FunctionsTestCase):
             self.kernel._write_numvfs(self.pf, 1)
         self.begin()
         warning, = self.warnings()
-        self.assertIn('what is there is not changed', warning)
-        self.wait_logged('50-test.json', 'are not made', 'what is there is not changed')
+        self.assertIn('vfiod does not change an existing number', warning)
+        self.wait_logged('50-test.json', 'are not made', 'vfiod does not change an existing number')
         self.assertEqual(len(self.names()), 1)
         with self.kernel.changed:
             self.kernel._write_numvfs(self.pf, 0)

@@ -109,7 +109,7 @@ static void refuse_silent(ClaimRun *j, const PlanMember *m) {
     (void) refuse(&j->claim.refusal, VFIOD_ERROR_OPEN_FAILED, &m->name,
             "it no longer answers: setting the token that the kernel requires has reset the physical "
             "function, and its virtual functions are lost (they read as ones)");
-    remedy = format_string("Make the virtual functions anew ('vfioctl vf %s --count 0', then the number), "
+    remedy = format_string("Create the virtual functions again ('vfioctl vf %s --count 0', then the number), "
                            "with the physical function on the driver of the host.",
             name);
     if (remedy) {

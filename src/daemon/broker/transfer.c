@@ -103,7 +103,7 @@ static int make_tie(ClaimRun *j, TetherKind kind, const TetherHolder *holder, Re
     int r;
 
     if (claims_make_id(id) < 0)
-        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "there are no random numbers");
+        return refuse(refusal, VFIOD_ERROR_INTERNAL, NULL, "the kernel provides no random numbers");
     j->claim.plan.tether = kind;
     tether_set_lifeline(&j->claim, id);
     type = claim_run_tether(j);

@@ -218,7 +218,7 @@ void vf_declared_try(Broker *e, const Device *d) {
     }
     if (now > 0)
         r = refuse(&refusal, VFIOD_ERROR_DEVICE_BUSY, &d->name,
-                "it already has %u virtual functions, and vfiod does not change their number", now);
+                "it already has %u, and vfiod does not change an existing number", now);
     else if (d->driver && d->vfio_index < 0)
         r = make(e, d, want, &refusal);
     if (r < 0 && (int) refusal.code < 0)
