@@ -110,18 +110,34 @@ class HookTest(VfiodTestCase):
 class VirtTest(VfiodTestCase):
     sockets = ('varlink',)
     LIBVIRT = """
-VIR_DOMAIN_XML_INACTIVE = 2
+import os, pathlib, time
+VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE = 2, 1
+state = pathlib.Path(os.environ['XDG_RUNTIME_DIR'])
+seconds = [0.0]
+time.monotonic = lambda: seconds[0]
+def sleep(duration): seconds[0] += duration
+time.sleep = sleep
+def read(name): return (state / name).read_text() if (state / name).exists() else ''
 class libvirtError(Exception): pass
 class Domain:
     def name(self): return 'work'
     def UUIDString(self): return '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
     def isActive(self): return 0
     def XMLDesc(self, flags):
-        return '''<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
-                     function="0x0"/></source></hostdev></devices></domain>'''
+        if read('requested') and seconds[0] >= float(read('guest')):
+            (state / 'added').unlink()
+            (state / 'requested').unlink()
+        return \'\'\'<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
+                     function="0x0"/></source></hostdev>\'\'\' + read('added') + '</devices></domain>'
     def maxMemory(self): return 1024 - 1024 * 1024  # with the gigabyte for QEMU a megabyte: no limit need be raised
     def create(self): pass
     def destroy(self): print('stopped')
+    def attachDeviceFlags(self, xml, flags): (state / 'added').write_text(xml)
+    def detachDeviceFlags(self, xml, flags):
+        if read('error') or read('requested'):
+            raise libvirtError(read('error') or 'Device hostdev1 is already in the process of unplug')
+        assert xml == read('added'), xml
+        (state / 'requested').write_text('yes')
 class Connection:
     def lookupByName(self, name): return Domain()
     def close(self): pass
@@ -129,21 +145,85 @@ def open(uri): return Connection()
 def registerErrorHandler(function, context): pass
 """
 
-    def test_a_process_that_is_not_found(self):
-        card = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
-        before = self.host.binding()
-        self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': card.name}, 'reset': 'optional', 'grant': ['node'],
+    def setUp(self):
+        super().setUp()
+        self.card = self.host.add_device('0000:06:00.0', group=8, driver='e1000e')
+        self.nic = self.host.add_device('0000:07:00.0', group=9, driver='igb')
+        self.before = self.host.binding()
+        self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional', 'grant': ['node'],
                           'memlock': '64G'}])
-        pathlib.Path(f'{self.directory}/libvirt.py').write_text(self.LIBVIRT)
+        self.write('libvirt.py', self.LIBVIRT)
         self.start()
+
+    def write(self, name, text):
+        path = pathlib.Path(self.directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def virt(self, *arguments):
+        """(exit status, output, errors)"""
         process = subprocess.run(
-            [sys.executable, SOURCE / 'src/libvirt/vfioctl-virt', 'start', 'work'], text=True, timeout=60, capture_output=True,
+            [sys.executable, SOURCE / 'src/libvirt/vfioctl-virt', *arguments], text=True, timeout=60, capture_output=True,
             env=dict(os.environ, PYTHONPATH=f'{self.directory}:{SOURCE}/src/python', VFIOD_SOCKET=self.socket_path(),
                      XDG_RUNTIME_DIR=self.directory))
-        self.assertEqual((process.returncode, process.stdout), (1, 'stopped\n'), process.stderr)
-        self.assertIn('vfioctl virt: libvirt does not say which process runs domain work', process.stderr)
+        return process.returncode, process.stdout, process.stderr
+
+    def test_a_process_that_is_not_found(self):
+        status, output, errors = self.virt('start', 'work')
+        self.assertEqual((status, output), (1, 'stopped\n'), errors)
+        self.assertIn('vfioctl virt: libvirt does not say which process runs domain work', errors)
         wait(lambda: not self.records(), 'the claim is over')
-        self.assertEqual(self.host.binding(), before)
+        self.assertEqual(self.host.binding(), self.before)
+
+    def start_domain(self):
+        """With a second card, as vfiod shows the claim."""
+        qemu = subprocess.Popen(['sleep', '1000'])
+        self.addCleanup(qemu.wait)
+        self.addCleanup(qemu.kill)
+        self.write('libvirt/qemu/run/work.pid', str(qemu.pid))
+        status, output, errors = self.virt('start', 'work')
+        self.assertEqual((status, errors), (0, ''))
+        self.assertIn("Domain 'work' started, claim ", output)
+        self.assertEqual(self.virt('attach', 'work', '07:00.0'), (0, "Attached to domain 'work': pci:0000:07:00.0\n", ''))
+        self.assertEqual(self.devices(), [self.card.name, self.nic.name])
+        return qemu
+
+    def devices(self):
+        c = self.client()
+        paths = c.properties(c.manager('GetClaim', 's', f'cookie:{UUID}'), 'Claim')['Devices']
+        return [d.name for d in (self.card, self.nic) if harness.device_path(d.name) in paths]
+
+    def test_attach_and_detach(self):
+        qemu = self.start_domain()
+        self.write('guest', '10')  # it releases the card after as many seconds
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'), (0, "Detached from domain 'work': pci:0000:07:00.0\n", ''))
+        self.assertEqual(self.devices(), [self.card.name])
+        wait(lambda: self.host.binding()['0000:07:00.0'] == self.before['0000:07:00.0'], 'the card is back')
+        qemu.kill()
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_a_guest_that_does_not_release_it(self):
+        self.start_domain()
+        self.write('guest', '1000')
+        for _ in range(2):  # for libvirt, the second is an error
+            status, output, errors = self.virt('detach', 'work', '0000:07:00.0')
+            self.assertEqual((status, output), (1, ''))
+            self.assertIn('has not released pci:0000:07:00.0 within 30 s; domain and claim keep it. Try again', errors)
+            self.assertEqual(self.devices(), [self.card.name, self.nic.name])
+        self.write('guest', '0')
+        self.assertEqual(self.virt('detach', 'work', '0000:07:00.0')[0], 0)
+        self.assertEqual(self.devices(), [self.card.name])
+
+    def test_detach_that_is_refused(self):
+        self.start_domain()
+        self.write('error', 'this device cannot be unplugged')
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'), (1, '', 'vfioctl virt: this device cannot be unplugged\n'))
+        for device, text in (('08:00.0', 'the claim of domain work does not have pci:0000:08:00.0'), ('7', '7 is not the address')):
+            status, output, errors = self.virt('detach', 'work', device)
+            self.assertEqual((status, output), (1, ''))
+            self.assertIn(text, errors)
+        self.assertEqual(self.devices(), [self.card.name, self.nic.name])
 
 
 class OciHookTest(VfiodTestCase):
