@@ -239,5 +239,8 @@ within() {
     done
 }
 
+# waits_in_unbind DEVICE BEGAN: does the kernel say, since BEGAN (date +%s), that the unbind of DEVICE waits for its last file?
+waits_in_unbind() { journalctl -qkb --since "@$2" --grep 'blocked until released by user' | grep "$1" >/dev/null; }
+
 # An earlier case may have failed while it held a claim.
 [ -n "${IN_CASE:-}" ] || [ -z "$(ls /run/vfiod/claims 2>/dev/null)" ] || until_no_claims
