@@ -424,6 +424,11 @@ static unsigned needed_facts(
             ~(kind->counts_opens && !device_is_native(d) ? 0U : (unsigned) DEVICE_FACT_ENABLE_COUNT);
 }
 
+/* While a disk is open exclusively, nobody can mount it: not for a request that the policy denies. */
+static unsigned without_disturbance(const Planner *p, unsigned what) {
+    return what & ~(p->assumed ? (unsigned) DEVICE_FACT_EXCLUSIVE_USE : 0);
+}
+
 /* A device on its vfio driver that somebody has enabled is open in a program that did not get it from vfiod.
  * The kernel would report that only at the client's BIND (EINVAL) or open (EBUSY), without the reason.
  * Unknown counts as used. If the kernel does not count, only the open shows it. */
@@ -622,7 +627,7 @@ static int add_member(Planner *p, const Device *d, Disposition disposition, Host
         r = planner_put_aside(p, refuse_direct_region(p, d));
     if (r < 0)
         return r;
-    what = needed_facts(d, disposition, exposed, host_critical) |
+    what = without_disturbance(p, needed_facts(d, disposition, exposed, host_critical)) |
             driver_needed_facts(p, d, disposition, charge);
     r = get_member_facts(p, d, what, &facts);
     if (r <= 0)
@@ -854,7 +859,7 @@ static int refuse_sibling(Planner *p, const Group *g, const Device *d, HostCriti
     r = planner_put_aside(p, refuse_group(p, g, p->devices[i]));
     if (r < 0 || device_is_bridge(d))
         return r;
-    what = needed_facts(d, DISPOSITION_PARK, /* exposed= */ false, host_critical);
+    what = without_disturbance(p, needed_facts(d, DISPOSITION_PARK, /* exposed= */ false, host_critical));
     r = planner_put_aside(p, family_check_descendants(p, d));
     if (r >= 0)
         r = get_member_facts(p, d, what, &facts);
