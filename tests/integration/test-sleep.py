@@ -5,7 +5,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 
 import dbus
@@ -19,21 +18,6 @@ from mock_logind import INTERFACE, MockLogind, PATH
 from varlink_client import VarlinkError, VarlinkTestCase
 
 MINUTES = 600  # longer than any test
-HOLDER = '''
-import ctypes, os, sys
-library, error = ctypes.CDLL(os.environ['LIBVFIOD']), ctypes.create_string_buffer(4096)
-library.vfiod_claim_id.restype = ctypes.c_char_p
-claim, devices = ctypes.c_void_p(), (ctypes.c_char_p * 1)(sys.argv[1].encode())
-if library.vfiod_acquire(devices, ctypes.c_size_t(1), None, None, ctypes.byref(claim), error) < 0:
-    sys.exit(error.raw[68:].split(b'\\0')[0])
-print(library.vfiod_claim_id(claim).decode(), flush=True)
-for line in sys.stdin:
-    if line == 'ready\\n':
-        r = library.vfiod_claim_ready_to_sleep(claim, error)
-    else:
-        r = library.vfiod_claim_answer_eviction(claim, ctypes.c_uint64(int(line)), error)
-    print(error.raw[4:68].split(b'\\0')[0].decode() if r < 0 else 'ok', flush=True)
-'''
 
 
 class SleepTest(VarlinkTestCase):
@@ -102,8 +86,8 @@ class SleepTest(VarlinkTestCase):
     def test_a_holder_that_uses_the_library(self):
         self.begin(**{'sleep-delay': MINUTES, 'eviction-delay': 60})
         for transport in ('dbus', 'varlink'):
-            holder = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}', sys.executable,
-                               '-c', HOLDER, self.nic.name, stdin=subprocess.PIPE)
+            holder = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}',
+                               os.environ['LIBVFIOD_HOLDER'], self.nic.name, stdin=subprocess.PIPE)
             claim = holder.stdout.readline().strip()
 
             def get(name):
