@@ -442,7 +442,7 @@ static void judge_workers(const DoctorFacts *facts, Findings *f) {
         Finding *finding;
 
         finding = finding_add(f, FINDING_PROBLEM, "worker",
-                "Process %lld of vfiod hangs in the kernel (%s%s%s%s%s).",
+                "Worker %lld of vfiod is stuck in the kernel (%s%s%s%s%s).",
                 (long long) json_number(worker, "pid"), json_text(worker, "operation"), *step ? ": " : "",
                 step, *device ? ", " : "", device);
         finding_set(f, &finding->why,

@@ -149,7 +149,7 @@ class QuarantineTest(VarlinkTestCase):
         claim.close()
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
         for method, options in (('RetryQuarantine', {}), ('ClearQuarantine', {'reason': 'fine'})):
-            with self.refused('DeviceQuarantined', 'still in the kernel'):
+            with self.refused('DeviceQuarantined', 'stuck in the kernel'):
                 self.end(method, self.nic, **options)
         gate.let_go()
         self.wait_gone(claim)

@@ -218,7 +218,8 @@ static void test_the_daemon(void **state) {
             MANAGER(", \"stuckWorkers\": [{\"pid\": 818, \"device\": \"pci:0000:06:00.0\", "
                     "\"operation\": \"restore\", \"step\": \"unbind\", \"since\": 1}]"));
     assert_finding(&facts, FINDING_PROBLEM, "worker",
-            "818 of vfiod hangs in the kernel (restore: unbind, pci:", "No signal ends", "/proc/818/stack");
+            "Worker 818 of vfiod is stuck in the kernel (restore: unbind, pci:", "No signal ends",
+            "/proc/818/stack");
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));

@@ -558,7 +558,7 @@ void audit_stuck(const WorkerStuck *stuck, bool returned) {
                       pid, seconds, what ?: "?", pid);
     log_record(returned ? LOG_NOTICE : LOG_WARNING,
             returned ? VFIOD_MESSAGE_WORKER_RETURNED : VFIOD_MESSAGE_WORKER_HANGS,
-            message ?: "A worker hangs", "VFIOD_WORKER", pid, "VFIOD_OPERATION",
+            message ?: "A worker is stuck", "VFIOD_WORKER", pid, "VFIOD_OPERATION",
             worker_operation_to_string(stuck->operation), "VFIOD_STEP", step, "VFIOD_DEVICES",
             *device ? device : NULL, NULL);
 }

@@ -47,7 +47,7 @@ static int check_stuck(const ClaimRun *j, const DeviceName *name, Refusal *refus
     if (!stuck_has_claim(j))
         return 0;
     r = refuse(refusal, VFIOD_ERROR_DEVICE_QUARANTINED, name,
-            "a worker is still in the kernel with a device of claim %s", j->claim.id);
+            "a worker is stuck in the kernel with a device of claim %s", j->claim.id);
     refusal->remedy =
             strdup("Wait for the kernel to let it go: 'vfioctl status' shows the worker. If it never "
                    "does, only a restart of the host helps.");

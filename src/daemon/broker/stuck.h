@@ -8,7 +8,7 @@
 #include "daemon/broker/claims.h"
 
 void stuck_watch(Broker *e);
-/* Is a worker still in the kernel with a device of this claim? */
+/* Is a worker stuck in the kernel with a device of this claim? */
 bool stuck_has_claim(const ClaimRun *j);
 /* For a claim in quarantine: has its late worker returned, with nothing else wrong? False for a worker from
  * before our start, which nobody sees, and for a second time: a device that is always late does not work. */
