@@ -67,7 +67,8 @@ static int add_change(Table *t, struct json_object *change) {
 }
 
 static int show_diff(const Options *o, struct json_object *result) {
-    static const TableColumn columns[N_COLUMNS] = {{"DEVICE"}, {"SUBJECT", .cut = 24}, {"OLD"}, {"NEW"}};
+    static const TableColumn columns[N_COLUMNS] = {
+            {"DEVICE"}, {"SUBJECT", .drop = 1, .below = true}, {"OLD"}, {"NEW"}};
     struct json_object *changed = json_list(result, "changed");
     _cleanup_(table_freep) Table *t = table_new(columns, N_COLUMNS);
     size_t n = json_object_array_length(changed);
@@ -108,7 +109,7 @@ int verb_policy_diff(const Options *o, VfiodErrorText *error) {
         r = policy_open(o, after, &new_rehearsal, error);
     if (r < 0)
         return r;
-    r = rehearsal_diff(old_rehearsal, new_rehearsal, o->tests.items, &result, &problem);
+    r = rehearsal_diff(old_rehearsal, new_rehearsal, o->tests.items, !o->json, &result, &problem);
     if (r < 0)
         return policy_failed(r, problem, error);
     r = policy_show(o, result, show_diff, error);

@@ -5,6 +5,7 @@
 
 #include "base/json-text.h"
 #include "base/str.h"
+#include "base/user-name.h"
 
 /* Anything that a rule does not mention is assumed as for an ordinary login session. If it were unknown,
  * every deny rule with a unit would match everybody. */
@@ -17,27 +18,33 @@
 void cast_done(Cast *c) {
     for (size_t i = 0; i < c->n; i++) {
         free(c->members[i].name);
+        free(c->members[i].text);
         subject_done(&c->members[i].subject);
     }
     free(c->members);
     *c = (Cast){};
 }
 
-static void describe_groups(StrBuf *b, const char *const *groups) {
-    for (size_t i = 0; groups && groups[i]; i++)
-        strbuf_addf(b, "%s%s", i == 0 ? ", group " : " ", groups[i]);
+/* The subject has the groups in the same order. */
+static void describe_groups(StrBuf *b, const char *const *groups, const Subject *s) {
+    for (size_t i = 0; groups && groups[i]; i++) {
+        const char *text = s ? GROUP_TEXT(s->gids[i]) : groups[i];
+
+        strbuf_addf(b, "%s%s", i == 0 ? ", group " : " ", s && strchr(text, '(') ? text : groups[i]);
+    }
 }
 
-static char *describe(const RehearsalSubject *p) {
+/* s: the same for people, with names and numbers; NULL: as the description has them. */
+static char *describe(const RehearsalSubject *p, const Subject *s) {
+    bool is_name = parse_unsigned(p->user, 10, UINT32_MAX, &(uint64_t){0}) < 0;
     _cleanup_strbuf_ StrBuf b = {};
 
     if (streq(p->user, STRANGER))
         strbuf_add(&b, "another user");
     else
-        strbuf_addf(&b, "%s%s", parse_unsigned(p->user, 10, UINT32_MAX, &(uint64_t){0}) < 0 ? "" : "uid ",
-                p->user);
+        strbuf_addf(&b, "%s%s", is_name || s ? "" : "uid ", s ? USER_TEXT(s->uid) : p->user);
     if (!streq(p->user, STRANGER) || (p->groups && !streq_ptr(p->groups[0], STRANGER)))
-        describe_groups(&b, p->groups);
+        describe_groups(&b, p->groups, s);
     if (p->unit)
         strbuf_addf(&b, ", unit %s", p->unit);
     else if (p->cgroup && !streq(p->cgroup, SESSION_CGROUP))
@@ -61,8 +68,8 @@ static bool has(const Cast *c, const char *name) {
 }
 
 static int add(Cast *c, const Accounts *accounts, const RehearsalSubject *persona, char **ret_problem) {
-    _cleanup_free_ char *name = describe(persona), *user = NULL;
-    Subject subject;
+    _cleanup_free_ char *name = describe(persona, NULL), *text = NULL, *user = NULL;
+    _cleanup_(subject_done) Subject subject = SUBJECT_NULL;
     int r;
 
     if (!name)
@@ -78,9 +85,15 @@ static int add(Cast *c, const Accounts *accounts, const RehearsalSubject *person
     if (!c->members)
         return -ENOMEM;
     r = persona_to_subject(accounts, persona, &subject, &user, ret_problem);
+    if (r >= 0 && c->for_people && persona->groups)
+        r = accounts_name_groups(accounts, &subject);
     if (r < 0)
         return r;
-    c->members[c->n++] = (CastMember){.name = TAKE_PTR(name), .subject = subject};
+    text = c->for_people ? describe(persona, &subject) : NULL;
+    if (c->for_people && !text)
+        return -ENOMEM;
+    c->members[c->n++] = (CastMember){
+            .name = TAKE_PTR(name), .text = TAKE_PTR(text), .subject = TAKE_GENERIC(subject, SUBJECT_NULL)};
     return 0;
 }
 

@@ -10,11 +10,13 @@
 
 typedef struct CastMember {
     char *name; /* owned; "alice, unit vm.service" */
+    char *text; /* owned; "alice (1000), unit vm.service"; NULL unless the cast is for people */
     Subject subject;
 } CastMember;
 
 typedef struct Cast {
     CastMember *members; /* owned; names are unique */
+    bool for_people;     /* set before the first member is added */
     size_t n;
     size_t n_left_out; /* beyond CAST_MAX */
 } Cast;

@@ -213,7 +213,7 @@ static int compare(Diff *d, const Device *device, const DeviceFacts *facts, cons
     if (before.effect == after.effect && json_object_array_length(terms) == 0)
         return 0;
     o = json_object_new_object();
-    if (!o || json_add_string(o, "subject", who->name) < 0 ||
+    if (!o || json_add_string(o, "subject", who->text ?: who->name) < 0 ||
             json_add_string(o, "device", device_name_format(&device->name, name)) < 0 ||
             add_verdict(o, "old", &before) < 0 || add_verdict(o, "new", &after) < 0 ||
             json_add(o, "terms", TAKE_PTR(terms)) < 0)
@@ -283,12 +283,12 @@ static int run(Diff *d, char **ret_problem) {
     return inventory_foreach_device(d->inventory, compare_device, d);
 }
 
-int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
-        char **ret_problem) {
+int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, bool for_people,
+        struct json_object **ret, char **ret_problem) {
     _cleanup_json_ struct json_object *o = json_object_new_object();
     _cleanup_(policy_load_done) PolicyLoad old_load = {}, new_load = {};
     _cleanup_(test_file_done) TestFile file = {};
-    _cleanup_(cast_done) Cast cast = {};
+    _cleanup_(cast_done) Cast cast = {.for_people = for_people};
     Accounts accounts = {.host = &new->host, .test = &file};
     Diff diff = {.host = &new->host, .cast = &cast, .now_usec = time_now()};
     int r;

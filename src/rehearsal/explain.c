@@ -97,7 +97,7 @@ int rehearsal_explain(Rehearsal *r, const RehearsalSubject *persona, const Rehea
     if (k >= 0)
         k = persona_to_subject(&accounts, persona, &subject, &user, ret_problem);
     if (k >= 0)
-        k = host_view_name_groups(&r->host, subject.gids, subject.n_gids);
+        k = accounts_name_groups(&accounts, &subject);
     if (k >= 0)
         k = make_request(from, &request, ret_problem);
     return k < 0 ? k : explain_request(&r->host, policy, &subject, user, &request, ret, ret_problem);

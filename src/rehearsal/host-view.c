@@ -187,20 +187,15 @@ static int add_group_line(void *lines, bool is_group, const char *name, uint32_t
     return 0;
 }
 
-int host_view_name_groups(const HostView *v, const gid_t *gids, size_t n) {
-    _cleanup_strbuf_ StrBuf lines = {};
-    _cleanup_free_ char *text = NULL;
-
+void host_view_add_group_lines(const HostView *v, const gid_t *gids, size_t n, StrBuf *lines) {
     if (v->snapshot)
-        (void) host_snapshot_foreach_account(v->snapshot, add_group_line, &lines);
+        (void) host_snapshot_foreach_account(v->snapshot, add_group_line, lines);
     for (size_t i = 0; !v->snapshot && i < MIN(n, GROUPS_NAMED_MAX); i++) {
         const struct group *g = getgrgid(gids[i]);
 
         if (g)
-            (void) add_group_line(&lines, true, g->gr_name, gids[i]);
+            (void) add_group_line(lines, true, g->gr_name, gids[i]);
     }
-    text = strbuf_steal(&lines);
-    return text ? group_names_read(text) : -ENOMEM;
 }
 
 static int live_groups(const struct passwd *user, gid_t **ret, size_t *ret_n) {

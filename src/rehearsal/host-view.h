@@ -33,8 +33,8 @@ int host_view_user_name(const HostView *v, uid_t uid, char **ret);
  * such user. */
 int host_view_user_groups(const HostView *v, uid_t uid, gid_t **ret, size_t *ret_n);
 
-/* Makes the names of these groups known for texts, see base/user-name.h. 0 or -ENOMEM. */
-int host_view_name_groups(const HostView *v, const gid_t *gids, size_t n);
+/* Adds lines as in group(5) for these groups. */
+void host_view_add_group_lines(const HostView *v, const gid_t *gids, size_t n, StrBuf *lines);
 
 typedef int (*visit_account_t)(void *userdata, bool is_group, const char *name, uint32_t id);
 /* Visits every name, at most ACCOUNTS_MAX of each kind. A non-zero result of the visit ends the walk and is

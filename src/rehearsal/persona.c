@@ -2,6 +2,7 @@
 #include "rehearsal/persona.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 
 #include "base/fd.h"
 #include "base/str.h"
@@ -22,6 +23,20 @@ int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *
         return host_view_resolve(a->host, is_group, name, ret);
     *ret = account->id;
     return 0;
+}
+
+/* The first line of a gid counts. */
+int accounts_name_groups(const Accounts *accounts, const Subject *subject) {
+    const TestFile *test = accounts->test;
+    _cleanup_strbuf_ StrBuf lines = {};
+    _cleanup_free_ char *text = NULL;
+
+    for (size_t i = 0; test && i < test->n_accounts; i++)
+        if (test->accounts[i].is_group && !strpbrk(test->accounts[i].name, ":\n"))
+            strbuf_addf(&lines, "%s:x:%" PRIu32 ":\n", test->accounts[i].name, test->accounts[i].id);
+    host_view_add_group_lines(accounts->host, subject->gids, subject->n_gids, &lines);
+    text = strbuf_steal(&lines);
+    return text ? group_names_read(text) : -ENOMEM;
 }
 
 typedef struct Names {
@@ -174,6 +189,13 @@ static int set_unit(const RehearsalSubject *persona, Subject *s) {
     return s->cgroup ? free_and_strdup(&s->unit, persona->unit) : -ENOMEM;
 }
 
+static int find_user_name(const Accounts *a, uid_t uid, char **ret) {
+    for (size_t i = 0; a->test && i < a->test->n_accounts; i++)
+        if (!a->test->accounts[i].is_group && a->test->accounts[i].id == uid)
+            return free_and_strdup(ret, a->test->accounts[i].name);
+    return host_view_user_name(a->host, uid, ret);
+}
+
 int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
         char **ret_name, char **ret_problem) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
@@ -198,7 +220,7 @@ int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona
     if (parse_unsigned(persona->user, 10, ID_MAX, &(uint64_t){0}) < 0)
         r = free_and_strdup(&name, persona->user);
     else
-        r = host_view_user_name(accounts->host, s.uid, &name);
+        r = find_user_name(accounts, s.uid, &name);
     /* For messages of the planner that name this subject. */
     if (r >= 0 && name)
         r = user_names_set(s.uid, name);

@@ -18,6 +18,9 @@ typedef struct Accounts {
 /* resolve_name_t; userdata is the Accounts. */
 int accounts_resolve(void *userdata, bool is_group, const char *name, uint32_t *ret);
 
+/* Makes the names of a subject's groups known for texts, see base/user-name.h. 0 or -ENOMEM. */
+int accounts_name_groups(const Accounts *accounts, const Subject *subject);
+
 /* *ret_name is owned by the caller: the subject's name, "alice"; NULL when only the number is known. */
 int persona_to_subject(const Accounts *accounts, const RehearsalSubject *persona, Subject *ret,
         char **ret_name, char **ret_problem);

@@ -77,9 +77,9 @@ int rehearsal_test(Rehearsal *r, const char *file, struct json_object **ret, cha
 /* Which decisions change from old to new: for all devices of the host, and for all subjects that either
  * policy, the accounts or the test files (ended by NULL; may be NULL) name. {"decisions", "subjects",
  * "subjectsLeftOut", "changed": [{"subject", "device", "old": {"effect", "rule"}, "new": {…}, "terms":
- * ["reset: required -> optional"]}]} */
-int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, struct json_object **ret,
-        char **ret_problem);
+ * ["reset: required -> optional"]}]}. for_people: "subject" has users and groups by name with the number. */
+int rehearsal_diff(Rehearsal *old, Rehearsal *new, const char *const *tests, bool for_people,
+        struct json_object **ret, char **ret_problem);
 /* A first policy for this host: text with comments, owned by the caller. claims: an array of {"uid",
  * "devices": [names]} from the daemon, or NULL. */
 int rehearsal_generate(Rehearsal *r, struct json_object *claims, char **ret, char **ret_problem);

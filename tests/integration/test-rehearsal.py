@@ -576,8 +576,16 @@ class DiffTest(FilesTest):
     def test_table(self):
         old, new = self.policy(name='o.json'), self.policy(rule('ask', who={'user': 'bob'}, what={'device': GPU}, name='x'))
         out = self.text('policy', 'diff', old, new, status=1)
-        self.assertRegex(out, rf'{GPU} +bob +deny by the default +ask by x \(')
+        self.assertRegex(out, rf'{GPU} +bob \(1001\) +deny by the default +ask by x \(')
         self.assertRegex(out, r'\n1 of \d+ decisions change')
+
+    def test_people_see_names_and_numbers(self):
+        old = self.policy(name='o.json')
+        new = self.policy(rule(who={'user': [1000, 4711, 99], 'group': ['drivers', 98, 97]}, what={'device': GPU}))
+        tests = self.file('t.json', {'accounts': {'users': {'zoe': 99}, 'groups': {'crew': 98}}, 'cases': [], 'subjects': {}})
+        out = self.text('policy', 'diff', '--test', tests, old, new, status=1)
+        for who in ('alice (1000), group drivers (2001)', 'uid 4711, group crew (98)', 'zoe (99), group 97'):
+            self.assertIn(f'{GPU}  {who}  ', re.sub('  +', '  ', out))
 
 
 MDEV = 'mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001'
