@@ -353,7 +353,9 @@ static const TaintAdvice *taint_advice(const char *kind) {
                     "It turns off a part of the isolation of devices from each other, or from the host.",
                     "Remove it from the kernel's command line and reboot, unless you need it."},
             {"open-node", "Other users can open the device without a claim, whatever the policy says.",
-                    "Remove the udev rule that gives the node to others; vfiod gives access for a claim."},
+                    "Remove the udev rule that gives the node to others; vfiod gives access for a claim. "
+                    "Nodes that exist stay as they are until a reboot: run 'chown root:root NODE' and "
+                    "'chmod 0600 NODE' for each."},
     };
     static const TaintAdvice other = {"",
             "Devices may not be isolated from each other, or the host from devices.",

@@ -1047,6 +1047,27 @@ class LiveTest(VfiodTestCase):
         self.assertIn('in force', finding['fact'])
         self.assertRegex(finding['why'], r':1:\d+: error: ')
 
+    def test_doctor_closes_open_nodes(self):
+        """The commands of its fix, in place of NODE the nodes of what it has found."""
+        nodes = []
+        for group, mode in ((31, 0o666), (32, 0o604)):
+            device = self.host.add_device(f'0000:{group}:00.0', group=group, driver=VFIO)
+            nodes.append(f'{self.host.root}/dev/vfio/{group}')
+            os.chmod(nodes[-1], mode)
+        self.set_policy([rule(who={'user': 0})])
+        self.start()
+
+        def open_nodes():
+            return [f for f in self.doctor(0).get(('warning', 'taint'), []) if '(open-node)' in f['fact']]
+        self.assertEqual({re.search('mode ([0-7]+)', f['fact'])[1] for f in open_nodes()}, {'0666', '0604'})
+        commands = re.findall("'(\\S+ \\S+) NODE'", open_nodes()[0]['fix'])
+        self.assertEqual([c.split()[0] for c in commands], ['chown', 'chmod'])
+        for command in commands[os.getuid() != 0:]:
+            for node in nodes:
+                subprocess.check_call([*command.split(), node])
+        self.kernel.announce('change', device)
+        wait(lambda: not open_nodes(), 'they are closed')
+
     def test_versions_of_programs(self):
         """Of those that are installed, in what form they print it."""
         programs = pathlib.Path(self.directory, 'bin')
