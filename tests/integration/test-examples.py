@@ -110,25 +110,38 @@ class HookTest(VfiodTestCase):
 class VirtTest(VfiodTestCase):
     sockets = ('varlink',)
     LIBVIRT = """
-import os, pathlib, time
+import os, pathlib
 VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE = 2, 1
+VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED = 'LRF'
 state = pathlib.Path(os.environ['XDG_RUNTIME_DIR'])
-seconds = [0.0]
-time.monotonic = lambda: seconds[0]
-def sleep(duration): seconds[0] += duration
-time.sleep = sleep
+loop, callbacks, timers = [], {}, []
 def read(name): return (state / name).read_text() if (state / name).exists() else ''
+def remove():
+    (state / 'added').unlink()
+    (state / 'requested').unlink()
+def virEventRegisterDefaultImpl(): loop.append('registered')
+def virEventAddTimeout(milliseconds, function, opaque): timers.append((milliseconds / 1000, function, opaque))
+def virEventRunDefaultImpl():
+    # What happens next (a line SECOND EVENT ALIAS gone|there of the file), or the end of the timer, which takes no time.
+    next, *others = (read('guest') or '1000 - - -').splitlines()
+    second, event, alias, device = next.split()
+    end, function, opaque = timers[0]
+    if float(second) >= end:
+        return function(1, opaque)
+    (state / 'guest').write_text('\\n'.join(others))
+    if device == 'gone':
+        remove()
+    function, opaque = callbacks[event]
+    function(None, None, alias, opaque)
 class libvirtError(Exception): pass
 class Domain:
     def name(self): return 'work'
     def UUIDString(self): return '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
     def isActive(self): return 0
     def XMLDesc(self, flags):
-        if read('requested') and seconds[0] >= float(read('guest')):
-            (state / 'added').unlink()
-            (state / 'requested').unlink()
+        added = read('added').replace('</source>', '</source><alias name="hostdev1"/>')
         return \'\'\'<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
-                     function="0x0"/></source></hostdev>\'\'\' + read('added') + '</devices></domain>'
+                     function="0x0"/></source></hostdev>\'\'\' + added + '</devices></domain>'
     def maxMemory(self): return 1024 - 1024 * 1024  # with the gigabyte for QEMU a megabyte: no limit need be raised
     def create(self): pass
     def destroy(self): print('stopped')
@@ -137,9 +150,15 @@ class Domain:
         if read('error') or read('requested'):
             raise libvirtError(read('error') or 'Device hostdev1 is already in the process of unplug')
         assert xml == read('added'), xml
+        assert len(callbacks) == 3, 'an event could be missed'
         (state / 'requested').write_text('yes')
+        if read('guest') == 'at once':
+            remove()
 class Connection:
     def lookupByName(self, name): return Domain()
+    def domainEventRegisterAny(self, domain, event, function, opaque):
+        assert loop, 'there are no events'
+        callbacks[event] = function, opaque
     def close(self): pass
 def open(uri): return Connection()
 def registerErrorHandler(function, context): pass
@@ -193,26 +212,43 @@ def registerErrorHandler(function, context): pass
         paths = c.properties(c.manager('GetClaim', 's', f'cookie:{UUID}'), 'Claim')['Devices']
         return [d.name for d in (self.card, self.nic) if harness.device_path(d.name) in paths]
 
+    WAITING = 'Waiting up to 30 s for the guest in domain work to release pci:0000:07:00.0\n'
+    DETACHED = (0, "Detached from domain 'work': pci:0000:07:00.0\n", WAITING)
+
     def test_attach_and_detach(self):
         qemu = self.start_domain()
-        self.write('guest', '10')  # it releases the card after as many seconds
-        self.assertEqual(self.virt('detach', 'work', '07:00.0'), (0, "Detached from domain 'work': pci:0000:07:00.0\n", ''))
+        self.write('guest', '1 R hostdev7 there\n10 R hostdev1 gone')
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'), self.DETACHED)
         self.assertEqual(self.devices(), [self.card.name])
         wait(lambda: self.host.binding()['0000:07:00.0'] == self.before['0000:07:00.0'], 'the card is back')
         qemu.kill()
         wait(lambda: not self.records(), 'the claim is over')
         self.assertEqual(self.host.binding(), self.before)
 
+    def test_what_ends_the_wait(self):
+        """There may be no event at all; or one before libvirt's description shows it; or only that of the domain's end."""
+        self.start_domain()
+        for guest, errors in (('at once', ''), ('29 R hostdev1 there', self.WAITING), ('29 L - gone', self.WAITING)):
+            self.write('guest', guest)
+            self.assertEqual(self.virt('detach', 'work', '07:00.0'), self.DETACHED[:2] + (errors,), guest)
+            self.assertEqual(self.devices(), [self.card.name])
+            pathlib.Path(self.directory, 'requested').unlink(missing_ok=True)
+            wait(lambda: self.host.binding()['0000:07:00.0'] == self.before['0000:07:00.0'], 'the card is back')
+            self.assertEqual(self.virt('attach', 'work', '07:00.0')[0], 0)
+
     def test_a_guest_that_does_not_release_it(self):
         self.start_domain()
-        self.write('guest', '1000')
-        for _ in range(2):  # for libvirt, the second is an error
+        for guest, why in (('', 'has not released pci:0000:07:00.0 within 30 s'),
+                           ('31 R hostdev1 gone', 'has not released pci:0000:07:00.0 within 30 s'),  # for libvirt, now an error
+                           ('1 F hostdev7 there\n2 F hostdev1 there', 'refuses to release pci:0000:07:00.0')):
+            self.write('guest', guest)
             status, output, errors = self.virt('detach', 'work', '0000:07:00.0')
             self.assertEqual((status, output), (1, ''))
-            self.assertIn('has not released pci:0000:07:00.0 within 30 s; domain and claim keep it. Try again', errors)
+            self.assertEqual(errors, f'{self.WAITING}vfioctl virt: the guest in domain work {why}; domain and claim keep it. '
+                             'Try again when the guest has released it, or stop the domain\n')
             self.assertEqual(self.devices(), [self.card.name, self.nic.name])
-        self.write('guest', '0')
-        self.assertEqual(self.virt('detach', 'work', '0000:07:00.0')[0], 0)
+        self.write('guest', '0 R hostdev1 gone')
+        self.assertEqual(self.virt('detach', 'work', '0000:07:00.0'), self.DETACHED)
         self.assertEqual(self.devices(), [self.card.name])
 
     def test_detach_that_is_refused(self):
