@@ -8,7 +8,8 @@
 #include "client/pager.h"
 #include "client/show.h"
 
-static const TableColumn columns[] = {{"DEVICE"}, {"CAUSE"}, {"CLAIM"}, {"FAILURE", .cut = 24}};
+static const TableColumn columns[] = {
+        {"DEVICE"}, {"CAUSE"}, {"CLAIM"}, {"FAILURE", .drop = 1, .below = true}};
 
 static const Object *find_claim(const Objects *objects, const char *id) {
     for (size_t i = 0; i < objects->n_items; i++)

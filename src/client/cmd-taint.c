@@ -31,8 +31,9 @@ static void add_row(Table *t, struct json_object *taint) {
     table_set(t, 7, reason, COLOUR_NONE);
 }
 
-static const TableColumn columns[] = {{"WEAKENS"}, {"SINCE"}, {"KIND"}, {"WHAT", .cut = 24}, {"WHO"},
-        {"DEVICE"}, {"RULE"}, {"REASON", .cut = 16, .drop = 1}};
+static const TableColumn columns[] = {{"WEAKENS"}, {"SINCE"}, {"KIND"}, {"WHAT", .drop = 1, .below = true},
+        {"WHO", .drop = 2, .below = true}, {"DEVICE", .drop = 3, .below = true},
+        {"RULE", .drop = 4, .below = true}, {"REASON", .drop = 5, .below = true}};
 
 static int show_taints(const Options *o, struct json_object *taints, VfiodErrorText *error) {
     _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns));

@@ -189,15 +189,27 @@ static size_t total_width(const Table *t, const size_t *widths) {
     return total;
 }
 
+/* While a less important column is in line, that one is dropped instead. Text that is never dropped is cut at
+ * once, because it would cost all the others. */
+static bool can_be_cut(const Table *t, size_t column, const size_t *widths) {
+    const TableColumn *c = t->columns + column;
+
+    if (!is_in_line(widths[column]) || c->cut == 0 ||
+            widths[column] <= MAX(text_width(c->header), (size_t) c->cut))
+        return false;
+    for (size_t i = 0; i < t->n_columns; i++)
+        if (is_in_line(widths[i]) && c->drop > 0 && t->columns[i].drop > c->drop)
+            return false;
+    return true;
+}
+
 /* Takes one character from the widest column that can still be cut. False: none can, so lines are longer. */
 static bool cut(const Table *t, size_t width, size_t *widths) {
     for (size_t total = total_width(t, widths); total > width; total--) {
         size_t widest = t->n_columns;
 
         for (size_t c = 0; c < t->n_columns; c++)
-            if (is_in_line(widths[c]) && t->columns[c].cut > 0 &&
-                    widths[c] > MAX(text_width(t->columns[c].header), (size_t) t->columns[c].cut) &&
-                    (widest == t->n_columns || widths[c] > widths[widest]))
+            if (can_be_cut(t, c, widths) && (widest == t->n_columns || widths[c] > widths[widest]))
                 widest = c;
         if (widest == t->n_columns)
             return false;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Tables for people. Columns are as wide as their widest cell. If the terminal is too narrow, long text is
- * cut first, then whole columns are dropped; important columns go below their row instead. Names, places,
- * dates and addresses are never cut, so that lines may wrap. Pure: text in, text out. Scripts use --json. */
+/* Tables for people. Columns are as wide as their widest cell. If the terminal is too narrow, whole columns
+ * are dropped, the least important ones first; important ones go below their row instead. Long text is cut
+ * before its own column is dropped. Names, places, dates and addresses are never cut, so that lines may wrap.
+ * Pure: text in, text out. Scripts use --json. */
 
 #include "base/macro.h"
 
@@ -23,7 +24,8 @@ const char *colour_on(Colour c);
 
 typedef struct TableColumn {
     const char *header;
-    unsigned cut;  /* before any column is dropped, cells can be cut to this many characters; 0: never */
+    unsigned cut;  /* cells can be cut to this many characters: at once if the column is never dropped,
+                    * otherwise  when all less important columns are dropped; 0: never */
     unsigned drop; /* the column with the highest number is dropped first; 0: never */
     bool below;    /* not dropped, but shown below its row, before anything is cut */
     bool wide;     /* shown only if the style has all columns */

@@ -86,7 +86,7 @@ static char *format(const TableColumn *c, size_t n, const char *const *cells, Ta
     return text;
 }
 
-/* Text that may be cut is cut first, then columns are removed. The least important column with content stays
+/* Columns are removed before a more important one is cut. The least important column with content stays
  * longer than an empty one. Required columns stay whole. */
 static void test_columns_are_dropped(void **state) {
     static const TableColumn some[] = {{"PLACE"}, {"NODE", .drop = 2}, {"WHY", .cut = 6, .drop = 1},
@@ -98,16 +98,45 @@ static void test_columns_are_dropped(void **state) {
     } cases[] = {
             {43, "/etc/x.json:12  vfio0  a long reason  -\n"},
             {39, "/etc/x.json:12  vfio0  a long reason  -\n"},
-            {38, "/etc/x.json:12  vfio0  a long reas…  -\n"},
-            {32, "/etc/x.json:12  vfio0  a lon…  -\n"},
-            {31, "/etc/x.json:12  vfio0  a long …\n"},
+            {38, "/etc/x.json:12  vfio0  a long reason\n"},
+            {36, "/etc/x.json:12  vfio0  a long reason\n"},
+            {35, "/etc/x.json:12  a long reason\n"},
             {28, "/etc/x.json:12  a long reas…\n"},
+            {22, "/etc/x.json:12  a lon…\n"},
             {21, "/etc/x.json:12\n"},
             {3, "/etc/x.json:12\n"},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         _cleanup_free_ char *text = format(some, 5, cells, (TableStyle){.width = cases[i].width});
+
+        assert_string_equal(text, cases[i].expected);
+    }
+}
+
+/* Of two columns that can be cut, the less important one is cut as far as it can be, and dropped, before the
+ * other one loses a character. A header is never cut. */
+static void test_what_is_cut_first(void **state) {
+    static const TableColumn some[] = {
+            {"NAME"}, {"A MODEL", .cut = 3, .drop = 1}, {"REASON", .cut = 4, .drop = 2}};
+    static const char *const cells[] = {"vfio0", "a long model", "a long reason", NULL};
+    static const struct {
+        size_t width;
+        const char *expected;
+    } cases[] = {
+            {34, "NAME   A MODEL       REASON\nvfio0  a long model  a long reason\n"},
+            {33, "NAME   A MODEL       REASON\nvfio0  a long model  a long reas…\n"},
+            {27, "NAME   A MODEL       REASON\nvfio0  a long model  a lon…\n"},
+            {26, "NAME   A MODEL\nvfio0  a long model\n"},
+            {18, "NAME   A MODEL\nvfio0  a long mod…\n"},
+            {14, "NAME   A MODEL\nvfio0  a long…\n"},
+            {13, "NAME\nvfio0\n"},
+            {1, "NAME\nvfio0\n"},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *text =
+                format(some, 3, cells, (TableStyle){.width = cases[i].width, .legend = true});
 
         assert_string_equal(text, cases[i].expected);
     }
@@ -297,6 +326,7 @@ int main(void) {
             cmocka_unit_test(test_narrow),
             cmocka_unit_test(test_wide_enough),
             cmocka_unit_test(test_columns_are_dropped),
+            cmocka_unit_test(test_what_is_cut_first),
             cmocka_unit_test(test_below),
             cmocka_unit_test(test_height),
             cmocka_unit_test(test_wide_and_name),
