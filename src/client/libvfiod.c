@@ -459,15 +459,20 @@ int vfiod_claim_ready_to_sleep(const VfiodClaim *claim, VfiodErrorText *ret_erro
 
 /* ---- events ---- */
 
-static void on_changed(void *userdata, const char *state, const char *failure, const char *eviction,
-        const VfiodErrorText *error) {
+static void on_changed(void *userdata, const ClaimReport *report, const VfiodErrorText *error) {
     Follower *f = userdata;
-    const VfiodEvent event = {.claim = f->claim,
-            .state = state,
-            .failure = failure,
-            .eviction = eviction && !streq(eviction, "none") ? eviction : NULL};
+    VfiodEventMore more = {.size = sizeof(more)};
+    VfiodEvent event = {.claim = f->claim, .more = &more};
 
-    f->function(f->connection, error ? NULL : &event, error, f->userdata);
+    if (report) {
+        more.evict_at = report->evict_at;
+        more.sleep_at = report->sleep_at;
+        more.resume = report->resume ?: "none";
+        event.state = report->state;
+        event.failure = report->failure ?: "";
+        event.eviction = report->eviction && !streq(report->eviction, "none") ? report->eviction : NULL;
+    }
+    f->function(f->connection, report ? &event : NULL, error, f->userdata);
 }
 
 int vfiod_connection_watch(VfiodConnection *c, const char *claim_id, VfiodEventFunction function,

@@ -351,14 +351,20 @@ typedef struct Pending {
 
 /* The last known state of a claim. */
 typedef struct Seen {
-    char *state, *failure, *eviction; /* owned */
-    uint64_t evict_at;
+    char *state, *failure, *eviction, *resume; /* owned */
+    uint64_t evict_at, sleep_at;
 } Seen;
 
 static void seen_done(Seen *s) {
     free(s->state);
     free(s->failure);
     free(s->eviction);
+    free(s->resume);
+}
+
+static bool seen_equal(const Seen *a, const Seen *b) {
+    return streq_ptr(a->state, b->state) && streq_ptr(a->eviction, b->eviction) &&
+            streq_ptr(a->resume, b->resume) && a->evict_at == b->evict_at && a->sleep_at == b->sleep_at;
 }
 
 typedef struct Watch {
@@ -460,18 +466,23 @@ static void report_end(Watch *w, const VfiodErrorText *error) {
     if (w->over)
         return;
     w->over = true;
-    w->changed(w->userdata, NULL, "", NULL, error);
+    w->changed(w->userdata, error ? NULL : &(ClaimReport){}, error);
 }
 
 /* Takes ownership of the contents of *s. */
 static void report(Watch *w, Seen *s) {
-    if (w->over ||
-            (streq_ptr(s->state, w->seen.state) && streq_ptr(s->eviction, w->seen.eviction) &&
-                    s->evict_at == w->seen.evict_at))
+    if (w->over || seen_equal(s, &w->seen))
         return;
     seen_done(&w->seen);
     w->seen = TAKE_GENERIC(*s, (Seen){});
-    w->changed(w->userdata, w->seen.state, w->seen.failure ?: "", w->seen.eviction, NULL);
+    w->changed(w->userdata,
+            &(ClaimReport){.state = w->seen.state,
+                    .failure = w->seen.failure,
+                    .eviction = w->seen.eviction,
+                    .resume = w->seen.resume,
+                    .evict_at = w->seen.evict_at,
+                    .sleep_at = w->seen.sleep_at},
+            NULL);
 }
 
 static int read_seen(sd_bus_message *m, Seen *s) {
@@ -489,6 +500,10 @@ static int read_seen(sd_bus_message *m, Seen *s) {
             r = take_string(&s->eviction, m);
         else if (r >= 0 && streq(key, "EvictAt"))
             r = sd_bus_message_read(m, "v", "t", &s->evict_at);
+        else if (r >= 0 && streq(key, "SleepAt"))
+            r = sd_bus_message_read(m, "v", "t", &s->sleep_at);
+        else if (r >= 0 && streq(key, "Resume"))
+            r = take_string(&s->resume, m);
         else if (r >= 0)
             r = sd_bus_message_skip(m, "v");
         if (r >= 0)

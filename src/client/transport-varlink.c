@@ -200,7 +200,7 @@ static void fail_all(Link *l, const VfiodErrorText *error) {
     for (Watch *w = l->watches; w; w = w->next)
         if (!w->over) {
             w->over = true;
-            w->changed(w->userdata, NULL, "", NULL, error);
+            w->changed(w->userdata, NULL, error);
         }
 }
 
@@ -234,12 +234,15 @@ static int process_calls(Link *l) {
 
 static void report(Watch *w, const VarlinkEvent *e) {
     bool gone = streq(e->event, "removed");
+    ClaimReport r = gone ? (ClaimReport){} : e->report;
 
     if (w->over || !e->claim || !streq(w->claim, e->claim))
         return;
     w->seen = true;
     w->over = gone;
-    w->changed(w->userdata, gone ? NULL : e->state ?: "", e->failure, e->eviction, NULL);
+    if (!gone && !r.state)
+        r.state = "";
+    w->changed(w->userdata, &r, NULL);
 }
 
 /* The list of claims is complete: a followed claim that was not in it is gone. */
@@ -247,7 +250,7 @@ static void report_missing(Link *l) {
     for (Watch *w = l->watches; w; w = w->next)
         if (!w->seen && !w->over) {
             w->over = true;
-            w->changed(w->userdata, NULL, "", NULL, NULL);
+            w->changed(w->userdata, &(ClaimReport){}, NULL);
         }
 }
 

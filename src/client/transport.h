@@ -125,10 +125,15 @@ int answer_check(const Answer *a, Method m);
 
 /* Exactly one of answer and error is set. Called once, and again after an answer that continues. */
 typedef void (*answered_t)(void *userdata, Answer *answer, const VfiodErrorText *error);
-/* A claim changed; state is NULL when it is gone. failure may be "", eviction "none" or NULL. error: it
- * cannot be followed any more. */
-typedef void (*changed_t)(void *userdata, const char *state, const char *failure, const char *eviction,
-        const VfiodErrorText *error);
+/* A followed claim, as it is now. */
+typedef struct ClaimReport {
+    const char *state;             /* NULL: it is gone */
+    const char *failure;           /* may be ""; NULL: the same */
+    const char *eviction, *resume; /* may be "none"; NULL: the same */
+    uint64_t evict_at, sleep_at;   /* 0: never */
+} ClaimReport;
+/* A claim changed. Exactly one of report and error is set. error: it cannot be followed any more. */
+typedef void (*changed_t)(void *userdata, const ClaimReport *report, const VfiodErrorText *error);
 
 typedef struct Transport {
     const char *name;

@@ -168,6 +168,12 @@ static const char *text_of(const JsonNode *object, const char *key) {
     return n ? n->string : NULL;
 }
 
+static uint64_t number_of(const JsonNode *object, const char *key) {
+    const JsonNode *n = member(object, key, JSON_INTEGER);
+
+    return n && n->integer > 0 ? (uint64_t) n->integer : 0;
+}
+
 static int take_text(const JsonNode *object, const char *key, char **p) {
     const char *text = text_of(object, key);
 
@@ -340,9 +346,12 @@ int varlink_read_event(const JsonNode *root, VarlinkEvent *ret, VfiodErrorText *
     *ret = (VarlinkEvent){
             .event = text_of(parameters, "event"),
             .claim = text_of(claim, "id") ?: text_of(parameters, "name"),
-            .state = text_of(claim, "state"),
-            .failure = text_of(claim, "failure") ?: "",
-            .eviction = text_of(claim, "eviction"),
+            .report = {.state = text_of(claim, "state"),
+                    .failure = text_of(claim, "failure"),
+                    .eviction = text_of(claim, "eviction"),
+                    .resume = text_of(claim, "resume"),
+                    .evict_at = number_of(claim, "evictAt"),
+                    .sleep_at = number_of(claim, "sleepAt")},
     };
     return ret->event ? 0 : error_text_errno(error, EBADMSG, "Cannot read vfiod's answer");
 }

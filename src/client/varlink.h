@@ -25,7 +25,7 @@ int varlink_read_reply(Method m, const char *text, size_t size, const int *fds, 
 typedef struct VarlinkEvent {
     const char *event; /* "present", "complete", "added", "changed", "removed", "resync" */
     const char *claim; /* its id; NULL if the event has none */
-    const char *state, *failure, *eviction;
+    ClaimReport report;
 } VarlinkEvent;
 int varlink_read_event(const JsonNode *root, VarlinkEvent *ret, VfiodErrorText *error);
 

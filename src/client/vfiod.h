@@ -165,8 +165,8 @@ int vfiod_claim_release_devices(
  * answers, at most what its rule allows. The claim must be given back nevertheless. */
 int vfiod_claim_answer_eviction(const VfiodClaim *claim, uint64_t more, VfiodErrorText *ret_error);
 
-/* The host is about to sleep (SleepAt of the claim in org.vfiod1(5) is not 0), and need not wait any longer
- * for this claim, whose devices are prepared. */
+/* The host is about to sleep (sleep_at of VfiodEventMore is not 0), and need not wait any longer for this
+ * claim, whose devices are prepared. */
 int vfiod_claim_ready_to_sleep(const VfiodClaim *claim, VfiodErrorText *ret_error);
 
 /* Hands a claim of the same user (root: of any) to another holder, by its id or as "cookie:COOKIE". Nothing
@@ -234,18 +234,30 @@ int vfiod_connection_add_devices(VfiodConnection *connection, VfiodClaim *claim,
 int vfiod_connection_add_request(VfiodConnection *connection, VfiodClaim *claim, const VfiodRequest *request,
         VfiodClaimFunction function, void *userdata, VfiodErrorText *ret_error);
 
+/* What later versions add to an event. Members beyond size are not there: the library is older than this
+ * header. Times are CLOCK_REALTIME in microseconds. */
+typedef struct VfiodEventMore {
+    size_t size;
+    uint64_t evict_at;  /* by when the claim must be given back; 0: it need not be */
+    uint64_t sleep_at;  /* the host is about to sleep, and waits until then for vfiod_claim_ready_to_sleep(),
+                         * if  the rule says so; 0: it is not, or has woken up */
+    const char *resume; /* whether the devices are back since the host woke up: "none" (it did not sleep),
+                         * "checking", "ok", "failed" or "unknown", as in org.vfiod1(5) */
+} VfiodEventMore;
+
 typedef struct VfiodEvent {
     const char *claim; /* its id */
     const char *state; /* as in org.vfiod1(5): anything but "held" means that it ends, because it was released
                         * or a device is gone; NULL: it is gone */
     const char *failure;  /* why it ends, or "" */
     const char *eviction; /* the claim must be given back: "announced", "acknowledged" or "overdue", as in
-                           * org.vfiod1(5), which also has by when, and why; NULL: it need not be */
-    void *reserved[3];
+                           * org.vfiod1(5), which also has why; NULL: it need not be */
+    const VfiodEventMore *more; /* never NULL; all 0 and "none" when the claim is gone */
+    void *reserved[2];
 } VfiodEvent;
-/* Called at first with the state that the claim has, and then whenever that changes, or its eviction. event
- * is NULL when the claim can not be followed any longer, see error. No call follows the event that reports
- * that the claim is gone. */
+/* Called at first with the state that the claim has, and then whenever that changes, or its eviction, or the
+ * host sleeps or wakes up. event is NULL when the claim can not be followed any longer, see error. No call
+ * follows the event that reports that the claim is gone. */
 typedef void (*VfiodEventFunction)(
         VfiodConnection *connection, const VfiodEvent *event, const VfiodErrorText *error, void *userdata);
 int vfiod_connection_watch(VfiodConnection *connection, const char *claim_id, VfiodEventFunction function,

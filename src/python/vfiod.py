@@ -413,7 +413,8 @@ class Connection:
         self.call('AnswerEviction', claim=claim, more=more)
 
     def ready_to_sleep(self, claim):
-        """The host is about to sleep (the field `sleepAt` of the claim is not 0), and need not wait for this claim any longer."""
+        """The host is about to sleep (the field `sleepAt` of the claim is not 0), and need not wait for this claim any longer.
+        monitor('claim') reports `sleepAt`, and `resume` after the host woke up."""
         self.call('ReadyToSleep', claim=claim)
 
     def transfer(self, claim, *, tether=None, pid=None):

@@ -31,6 +31,12 @@ CHECK(offsetof(VfiodRequestMore, wait) == 40);
 CHECK(offsetof(VfiodRequestMore, duration) == 48);
 CHECK(offsetof(VfiodRequestMore, pidfd) == 8);
 CHECK(sizeof(VfiodEvent) == 56);
+CHECK(offsetof(VfiodEvent, eviction) == 24);
+CHECK(offsetof(VfiodEvent, more) == 32);
+CHECK(sizeof(VfiodEventMore) == 32); /* its size is a member, so it may grow */
+CHECK(offsetof(VfiodEventMore, evict_at) == 8);
+CHECK(offsetof(VfiodEventMore, sleep_at) == 16);
+CHECK(offsetof(VfiodEventMore, resume) == 24);
 #endif
 
 int main(void) {

@@ -5,6 +5,7 @@
  * it is gone, and prints a line of JSON for each thing that happens. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,15 +22,29 @@ static int ended, watch_again;
 
 static void watch(VfiodConnection *c);
 
+/* What most claims do not have. */
+static void print_more(const VfiodEvent *event) {
+    if (event->eviction)
+        printf(", \"eviction\": \"%s\"", event->eviction);
+    if (event->more->evict_at > 0)
+        printf(", \"evict at\": %" PRIu64, event->more->evict_at);
+    if (event->more->sleep_at > 0)
+        printf(", \"sleep at\": %" PRIu64, event->more->sleep_at);
+    if (strcmp(event->more->resume, "none") != 0)
+        printf(", \"resume\": \"%s\"", event->more->resume);
+    printf("}\n");
+}
+
 static void on_event(
         VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
     if (error) {
         printf("{\"lost\": \"%s\"}\n", error->name);
         ended = 1;
-    } else if (event->state)
-        printf("{\"state\": \"%s\", \"claim\": \"%s\", \"failure\": \"%s\"}\n", event->state, event->claim,
+    } else if (event->state) {
+        printf("{\"state\": \"%s\", \"claim\": \"%s\", \"failure\": \"%s\"", event->state, event->claim,
                 event->failure);
-    else {
+        print_more(event);
+    } else {
         printf("{\"state\": null}\n");
         ended = 1;
     }

@@ -138,6 +138,19 @@ class LoopTest(LibraryTest):
         self.assertEqual(process.wait(10), 0)
         self.wait_closed()
 
+    def test_eviction_and_sleep(self):
+        _, line = self.loop(EDU)
+        line()
+        held = line()
+        claim = {'id': CLAIM, 'state': 'held', 'failure': ''}
+        for fields, expected in (
+                ({'eviction': 'announced', 'evictAt': 17}, {'eviction': 'announced', 'evict at': 17}),
+                ({'eviction': 'none', 'evictAt': 0, 'sleepAt': 2**53, 'resume': 'none'}, {'sleep at': 2**53}),
+                ({'sleepAt': 0, 'resume': 'checking'}, {'resume': 'checking'}),
+                ({'sleepAt': -1, 'evictAt': 'soon', 'resume': 7}, {})):  # of a daemon that is none
+            self.mock.report(event='changed', kind='claim', claim={**claim, **fields})
+            self.assertEqual(line(), {**held, **expected})
+
     def test_claim_that_went_before_it_was_watched(self):
         self.mock.answers['Monitor'] = lambda p, f: ({'event': 'complete'}, [])
         process, line = self.loop(EDU)

@@ -114,6 +114,36 @@ class SleepTest(VarlinkTestCase):
             self.assertEqual(holder.wait(20), 0)
             wait(lambda: self.nic.driver == 'e1000e' and self.c.device(self.nic)['State'] == 'free', 'the claim is over')
 
+    def test_events_of_the_library(self):
+        self.begin()
+        for transport in ('dbus', 'varlink'):
+            holder = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}',
+                               os.environ['LIBVFIOD_LOOP'], self.usb.name)
+            claim = json.loads(holder.stdout.readline())['claim']
+
+            def event(condition):
+                """The next one of this kind: over Varlink, any change of the claim is one."""
+                while not condition(found := json.loads(holder.stdout.readline())):
+                    self.assertEqual(found['state'], 'held')
+                return found
+            event(lambda e: len(e) == 3)
+
+            def get(name):
+                return self.c.get(f'{harness.ROOT_PATH}/claim/{claim}', 'Claim', name)
+            if os.getuid() == 0:
+                self.c.manager('Evict', 'sa{sv}', claim, {'in': dbus.UInt64(600)})
+                self.assertEqual(event(lambda e: 'eviction' in e)['evict at'], get('EvictAt'))
+            self.logind.sleep(True)
+            found = event(lambda e: 'sleep at' in e)
+            self.assertGreater(found['sleep at'], 1)
+            wait(lambda: not self.logind.is_delayed(), 'the host can sleep')
+            self.logind.sleep(False)
+            self.assertNotIn('sleep at', event(lambda e: e.get('resume') == 'ok'))
+            wait(self.logind.is_delayed, 'vfiod has a lock again')
+            holder.kill()
+            holder.wait(20)
+            wait(lambda: self.c.device(self.usb)['State'] == 'free', 'the claim is over')
+
     def test_the_devices_are_back(self):
         self.begin()
         claim = self.held(self.nic)
