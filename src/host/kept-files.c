@@ -2,7 +2,6 @@
 #include "host/kept-files.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -78,16 +77,6 @@ int kept_files_open(KeptFiles *k, int at) {
     return 0;
 }
 
-ssize_t kept_files_read(int fd, char *buf, size_t size) {
-    ssize_t n = read_attribute(fd, buf, size);
-    struct stat st;
-
-    if (n < 0)
-        return n;
-    /* On file systems other than sysfs a deleted file can still be read. */
-    return fstat(fd, &st) < 0 || st.st_nlink == 0 ? -ENODEV : n;
-}
-
 static int group_of(const Device *d) {
     return d->group ? d->group->id : -1;
 }
@@ -115,7 +104,7 @@ bool kept_files_confirm(KeptFiles *k, const Device *d) {
 
     if (k->number < 0)
         return false;
-    if (is_as_checked(k, d) && kept_files_read(k->number, text, sizeof(text)) >= 0 &&
+    if (is_as_checked(k, d) && read_attribute(k->number, text, sizeof(text)) >= 0 &&
             parse_device_number(text, &major_number, &minor_number) >= 0 &&
             makedev(major_number, minor_number) == d->vfio_rdev)
         return true;

@@ -42,6 +42,4 @@ int kept_files_open(KeptFiles *k, int at);
 void kept_files_note_number(KeptFiles *k, int number, const Device *d, uint64_t seqnum);
 /* Is the device, which somebody has open, still registered as it was then, and does it match d? */
 bool kept_files_confirm(KeptFiles *k, const Device *d);
-/* Reads a kept file like read_attribute_at(). -ENODEV: its device is gone, and the place must be freed. */
-ssize_t kept_files_read(int fd, char *buf, size_t size);
 void kept_files_forget(KeptFiles *k);

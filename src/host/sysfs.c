@@ -726,7 +726,7 @@ static int read_kept_enable_count(KeptFiles *k, long *ret) {
     char text[ATTRIBUTE_MAX];
     uint64_t v;
 
-    if (k->enable < 0 || kept_files_read(k->enable, text, sizeof(text)) < 0 ||
+    if (k->enable < 0 || read_attribute(k->enable, text, sizeof(text)) < 0 ||
             parse_unsigned(text, 10, INT_MAX, &v) < 0)
         return -ENODATA;
     *ret = (long) v;
@@ -738,7 +738,7 @@ static int read_kept_reset_methods(KeptFiles *k, unsigned *ret) {
     char text[ATTRIBUTE_MAX];
     unsigned methods;
 
-    if (k->reset_method >= 0 && kept_files_read(k->reset_method, text, sizeof(text)) < 0)
+    if (k->reset_method >= 0 && read_attribute(k->reset_method, text, sizeof(text)) < 0)
         return -ENODATA;
     methods = reset_methods_parse(k->reset_method >= 0 ? text : k->reset_methods);
     if (methods == 1U << RESET_METHOD_BUS)

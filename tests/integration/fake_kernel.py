@@ -67,6 +67,7 @@ MINOR_VFIO, MINOR_IOMMU = 196, 126
 VFIO_DRIVERS = {'vfio-pci', 'mlx5_vfio_pci', 'virtio_vfio_pci'}
 NATIVE = 'vgpu-host'  # registers its devices with VFIO by itself, and has them enabled all the time
 VHOST_VDPA = 'vhost_vdpa'
+KEPT_ATTRIBUTES = ('enable', 'reset_method', 'power_state', 'dev')  # which the daemon keeps open
 VFIO_PLATFORM = 'vfio-platform'
 # Drivers that leave DMA ownership alone (kernel: driver_managed_dma).
 MANAGED_DRIVERS = VFIO_DRIVERS | {NATIVE, VFIO_PLATFORM, 'pcieport', 'pci-stub'}
@@ -634,7 +635,13 @@ class FakeKernel:
     # --- files ----------------------------------------------------------------------------------------------------
 
     def put(self, path, text, mode=0o644):
+        """An attribute that the daemon keeps open has the new text there as well; a reader sees the old or the new."""
         real = self.root + path
+        if os.path.basename(path) in KEPT_ATTRIBUTES and os.path.isfile(real):
+            with open(real, 'r+b', buffering=0) as f:
+                f.write(text.encode().ljust(os.path.getsize(real), b'\n'))
+                f.truncate(len(text))
+            return
         os.makedirs(os.path.dirname(real), exist_ok=True)
         temporary = real + '.new'
         with open(temporary, 'wb') as f:
@@ -656,14 +663,26 @@ class FakeKernel:
         os.symlink(os.path.relpath(target, os.path.dirname(path)), self.root + path)
 
     def unlink(self, path):
-        with contextlib.suppress(FileNotFoundError):
+        with self._emptied([self.root + path]), contextlib.suppress(FileNotFoundError):
             os.unlink(self.root + path)
 
     def exists(self, path):
         return os.path.lexists(self.root + path)
 
     def remove_tree(self, path):
-        shutil.rmtree(self.root + path, ignore_errors=True)
+        with self._emptied(os.path.join(at, f) for at, _, files in os.walk(self.root + path) for f in files):
+            shutil.rmtree(self.root + path, ignore_errors=True)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _emptied(paths):
+        """Of these files, which are removed meanwhile, whoever has one open must notice it. In sysfs, it reads ENODEV."""
+        with contextlib.ExitStack() as stack:
+            files = [stack.enter_context(open(p, 'r+b')) for p in paths
+                     if os.path.basename(p) in KEPT_ATTRIBUTES and os.path.isfile(p)]
+            yield
+            for f in files:
+                f.truncate(0)
 
     # --- devices --------------------------------------------------------------------------------------------------
 

@@ -170,7 +170,7 @@ class KeptTest(CapsTestCase):
         path = self.host.root + self.nic.path
         os.rename(path, path + '.gone')
         shutil.copytree(path + '.gone', path, symlinks=True)
-        shutil.rmtree(path + '.gone')
+        self.kernel.remove_tree(self.nic.path + '.gone')
         self.again()
         self.assertEqual((self.caps(self.nic), self.files()), ({}, {}))
 

@@ -47,7 +47,7 @@ class EnableTest(VfiodTestCase):
         c = self.client()
         claim, barrier = c.acquire(self.nic), c.acquire(other)
         enable = self.host.root + self.nic.path + '/enable'
-        os.unlink(enable)
+        self.kernel.unlink(self.nic.path + '/enable')
         os.mkdir(enable)
         claim.close()
         barrier.close()

@@ -126,7 +126,7 @@ class ReplacedTest(VfiodTestCase):
         path = self.host.root + device.path
         os.rename(path, path + '.gone')
         shutil.copytree(path + '.gone', path, symlinks=True)
-        shutil.rmtree(path + '.gone')
+        self.kernel.remove_tree(device.path + '.gone')
 
     def hold(self, device):
         claim = self.c.acquire(device)

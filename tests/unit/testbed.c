@@ -22,8 +22,16 @@
 
 static char root[] = "/tmp/vfiod-test-XXXXXX";
 
+/* Whoever has the file open must notice it. In sysfs, it reads ENODEV. */
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw) {
-    return remove(path);
+    int fd = type == FTW_F && S_ISREG(st->st_mode) ? open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW) : -EBADF;
+    int r = remove(path);
+
+    if (fd >= 0) {
+        REQUIRE(ftruncate(fd, 0) == 0);
+        (void) close(fd);
+    }
+    return r;
 }
 
 int testbed_setup(void **state) {
