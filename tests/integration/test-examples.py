@@ -2,16 +2,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The programs in examples/, as they are, and what libvirt and container engines run."""
 
+import contextlib
 import json
 import os
 import pathlib
+import select
+import socket
 import subprocess
 import sys
+
+from gi.repository import GLib
 
 import harness
 from harness import SOURCE, VfiodTestCase, wait
 
 EXAMPLES = SOURCE / 'examples'
+PIPE_SIZE = 65536
 UUID = '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
 
 
@@ -97,6 +103,35 @@ class HookTest(VfiodTestCase):
         self.assertEqual(self.run_hook('release', 'end', *devices), (0, ''))
         wait(lambda: not self.records(), 'the claim is over')
         self.assertEqual(self.host.binding(), self.before)
+
+    def run_under(self, script, padding=''):
+        """The hook "prepare" under another libvirtd, this script of the shell; as far as it has read."""
+        process = subprocess.Popen(
+            ['sh', '-c', script, 'sh', sys.executable, SOURCE / 'src/libvirt/qemu-hook', 'work', 'prepare', 'begin', '-'], text=True,
+            env=dict(os.environ, PYTHONPATH=str(SOURCE / 'src/python'), VFIOD_SOCKET=self.socket_path()),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdin.write(f"<domain><name>work</name><uuid>{UUID}</uuid><devices><hostdev mode='subsystem' type='pci'><source>"
+                            f"{self.address(6)}</source></hostdev></devices>{padding}</domain>")
+        process.stdin.flush()
+        return process
+
+    def test_libvirtd_is_killed(self):
+        self.start()
+        libvirtd = self.run_under('"$@" && exec sleep 1000')
+        libvirtd.stdin.close()
+        libvirtd.stdin = None
+        wait(lambda: self.records(), 'there is a claim')
+        libvirtd.kill()
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+
+        libvirtd = self.run_under('"$@"; exit', padding=' ' * 2 * PIPE_SIZE)  # the hook runs when this is written
+        libvirtd.kill()
+        libvirtd.wait()
+        self.assertEqual(libvirtd.communicate(timeout=60)[0], 'vfiod: [Errno 3] No such process\n')
+        self.assertEqual(self.records(), [])
 
     def test_a_domain_without_devices_needs_no_vfiod(self):
         os.unlink(self.socket_path())
@@ -312,13 +347,15 @@ class OciHookTest(VfiodTestCase):
         configuration = self.precreate(' 0000:06:00.0, 07:00.0', **{'org.vfiod.claim': 'of-the-user'})
         cookie = configuration['annotations']['org.vfiod.claim']
         claim = self.shown(cookie)
-        self.assertEqual((claim['State'], claim['Grant'], claim['Tether'], claim['Reason']), ('held', 'node', 'process', 'container'))
+        self.assertEqual((claim['State'], claim['Grant'], claim['Tether'], claim['Reason']), ('held', 'node', 'lifeline', 'container'))
+        self.assertEqual(len(self.hook_processes()), 1)
         paths = [n['path'] for n in configuration.get('linux', {}).get('devices', [])] + [
             m['destination'] for m in configuration.get('mounts', [])]
         self.assertEqual(paths, list(claim['Nodes']))
         self.assertEqual(len(paths), 3)
         self.assertEqual(self.run_hook('createRuntime', self.state()), '')
-        self.assertEqual(self.shown(cookie)['State'], 'held')
+        self.wait_no_hook()
+        self.assertEqual((self.shown(cookie)['State'], self.shown(cookie)['Tether']), ('held', 'process'))
         self.end_container()  # nobody runs poststop
         wait(lambda: not self.records(), 'the claim is over')
         self.assertEqual(self.host.binding(), self.before)
@@ -331,6 +368,93 @@ class OciHookTest(VfiodTestCase):
         self.run_hook('poststop', self.state())
         wait(lambda: not self.records(), 'the claim is over')
         self.assertEqual(self.host.binding(), self.before)
+
+    def begin(self, *command, document, socket_path=None):
+        """In the background. Nobody reads what it writes."""
+        process = subprocess.Popen(
+            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**harness.preload_environment(self.host), 'PYTHONPATH': str(SOURCE / 'src/python'),
+                 'VFIOD_SOCKET': socket_path or self.socket_path()})
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        process.stdin.write(json.dumps(document))
+        process.stdin.close()
+        process.stdin = None
+        return process
+
+    def wait_awake(self, condition, what):
+        """For what wakes no main loop."""
+        timer = GLib.timeout_add(50, lambda: True)
+        try:
+            wait(condition, what)
+        finally:
+            GLib.source_remove(timer)
+
+    def wait_readable(self, what):
+        self.wait_awake(lambda: select.select([what], [], [], 0)[0], f'{what} can be read')
+
+    def hook_processes(self):
+        found = []
+        for path in pathlib.Path('/proc').glob('[0-9]*'):
+            with contextlib.suppress(OSError):
+                if self.socket_path() in (path / 'environ').read_text() and str(self.HOOK) in (path / 'cmdline').read_text():
+                    found.append(int(path.name))
+        return found
+
+    def wait_no_hook(self):
+        self.wait_awake(lambda: not self.hook_processes(), 'no process is left')
+
+    def wait_restored(self):
+        wait(lambda: not self.records(), 'the claim is over')
+        self.assertEqual(self.host.binding(), self.before)
+        self.wait_no_hook()
+
+    def test_killed(self):
+        """Whatever is killed, and whoever goes on, no claim stays behind."""
+        hook = [sys.executable, self.HOOK]
+        # More than the pipe takes: the hook has the claim, and cannot finish.
+        document = {'annotations': {'org.vfiod.devices': '06:00.0', 'padding': 'x' * 2 * PIPE_SIZE}}
+
+        precreate = self.begin(*hook, 'precreate', document=document)
+        self.wait_readable(precreate.stdout)
+        self.assertEqual(len(self.records()), 1)
+        precreate.kill()  # the engine is this process, which goes on
+        self.wait_restored()
+
+        engine = self.begin('sh', '-c', '"$@"; exit', 'sh', *hook, 'precreate', document=document)
+        self.wait_readable(engine.stdout)
+        engine.kill()
+        engine.wait()
+        self.assertEqual(engine.communicate(timeout=60)[1], '')
+        self.wait_restored()
+
+        document['annotations']['padding'] = ''
+        engine = self.begin('sh', '-c', '"$@" >"$0" && echo created && exec sleep 1000', self.bundle / 'config.json', *hook,
+                            'precreate', document=document)
+        self.wait_readable(engine.stdout)
+        path = f'{self.directory}/silent'
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen()
+            create_runtime = self.begin(*hook, 'createRuntime', document=self.state(), socket_path=path)
+            self.wait_readable(silent)
+            create_runtime.kill()
+            create_runtime.wait()
+        self.assertEqual(len(self.records()), 1)
+        engine.kill()
+        self.wait_restored()
+
+    def test_a_container_that_is_never_created(self):
+        """The engine goes on, and does not run poststop."""
+        run = (f"import importlib.machinery; hook = importlib.machinery.SourceFileLoader('hook', '{self.HOOK}').load_module(); "
+               "hook.CREATION_TIMEOUT = 0.01; hook.main(['precreate'])")
+        precreate = self.begin(sys.executable, '-c', run, document={'annotations': {'org.vfiod.devices': '06:00.0'}})
+        output, errors = precreate.communicate(timeout=60)
+        self.assertEqual(errors, '')
+        self.wait_restored()
+        (self.bundle / 'config.json').write_text(output)
+        self.run_hook('createRuntime', self.state(), status=1)  # too late
+        self.assertIn('vfiod: ', self.error_output)
 
     def test_refused(self):
         self.set_policy([])
