@@ -455,6 +455,22 @@ class LeftoverTest(SiblingTestCase):
         gate.let_go()
         wait(lambda: all(d.driver == 'snd' and d.override is None for d in devices), 'they have their drivers')
 
+    def test_a_claim_waits_until_it_is_gone(self):
+        """Otherwise the worker would remove the override that the claim has set, and the host's driver would bind."""
+        self.start()
+        c = self.client()
+        gate = self.kernel.hold('driver_override', '0000:06:00.1')
+        sound = self.plug(override=PARKED)
+        wait(lambda: gate.entered, 'the worker is in the kernel')
+        pending = c.acquire_later(self.gpu)
+        wait(lambda: self.records() != [], 'the claim is on record')
+        gate.let_go()
+        wait(lambda: pending.done, 'it is answered')
+        self.assertIn('BindFailed', str(pending.error))  # it was planned before the host's driver was back
+        self.assertEqual((sound.driver, sound.override, self.gpu.driver), ('snd', None, 'nouveau'))
+        with self.refused('GroupNotViable', '0000:06:00.1', 'snd'):
+            c.acquire(self.gpu)
+
     def test_all_others_stay_as_they_are(self):
         self.start()
         c = self.client()

@@ -10,6 +10,7 @@
 #include "daemon/broker/claim-module.h"
 #include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/sibling.h"
 
 /* Attempts last a minute in all. A host that has no processes or no memory recovers; a device in quarantine
  * stays there. */
@@ -687,6 +688,9 @@ static void go_on(ClaimRun *j) {
         next_member(j);
         return;
     }
+    j->work.waits = is_forward(j->work.operation) && sibling_is_busy(j->broker, &m->name);
+    if (j->work.waits)
+        return;
     r = send_worker(j, m);
     if (r >= 0 || (!is_forward(j->work.operation) && retry_later(j) >= 0))
         return;
@@ -699,6 +703,11 @@ static void go_on(ClaimRun *j) {
     }
     set_bad(j, m, MEMBER_FAILURE_WORKER);
     next_member(j);
+}
+
+void claim_work_wake(ClaimRun *j) {
+    if (j->work.waits)
+        go_on(j);
 }
 
 static void start(ClaimRun *j, WorkerOperation operation) {

@@ -14,6 +14,8 @@
 void claim_work_bind(ClaimRun *j);
 void claim_work_reset(ClaimRun *j);
 void claim_work_restore(ClaimRun *j);
+/* sibling_is_busy() has changed. */
+void claim_work_wake(ClaimRun *j);
 
 /* An open did not come back. Nobody knows which device it was, so all become MEMBER_BAD. Feeds
  * CLAIM_EVENT_WORKER_STUCK. */

@@ -27,6 +27,7 @@ typedef struct ClaimWork {
     DriverStep step;   /* the last that it reported */
     sd_event_source *retry;
     bool scrubbed; /* the current member was */
+    bool waits;    /* until sibling.c has finished with the current member */
     UnitJob *unit; /* owned; the scrub that runs for it */
 } ClaimWork;
 

@@ -65,6 +65,28 @@ static bool is_too_late(const SiblingJob *job, const PlanMember *m) {
     return job->order.operation == WORKER_BIND && (!m || !m->kept || m->progress == MEMBER_RESTORED);
 }
 
+bool sibling_is_busy(const Broker *e, const DeviceName *name) {
+    for (const SiblingJob *i = e->siblings; i; i = i->next)
+        if (i->task && !i->claim[0] && device_name_compare(&i->order.item.name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Many functions may appear at once: leftovers are searched with one worker at a time. */
+static bool has_to_wait(const SiblingJob *job) {
+    for (const SiblingJob *i = job->broker->siblings; i && !job->claim[0]; i = i->next)
+        if (i->task && !i->claim[0])
+            return true;
+    return sibling_is_busy(job->broker, &job->order.item.name);
+}
+
+static void wake_claims(Broker *e) {
+    for (ClaimRun *j = e->claims, *next; j; j = next) {
+        next = j->next;
+        claim_work_wake(j);
+    }
+}
+
 static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     SiblingJob *job = userdata;
     Broker *e = job->broker;
@@ -83,14 +105,7 @@ static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     } else
         (void) job_free(job);
     submit_waiting(e);
-}
-
-/* Many functions may appear at once: leftovers are searched with one worker at a time. */
-static bool has_to_wait(const SiblingJob *job) {
-    for (const SiblingJob *i = job->broker->siblings; i && !job->claim[0]; i = i->next)
-        if (i->task && !i->claim[0])
-            return true;
-    return false;
+    wake_claims(e);
 }
 
 /* Then the override belongs to the new claim, whose end removes it. */
