@@ -46,13 +46,37 @@ static int on_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 /* An answer with as many properties, made in slices as in vfiod. What remains is that the bus has to take it,
  * and that no other message overtakes it. */
 static sd_bus_message *long_answer;
-static unsigned n_left;
+static unsigned n_left, n_properties;
+
+/* As sd-bus itself does it for GetManagedObjects. */
+static int append_object(sd_bus_message *m, unsigned number) {
+    char path[64];
+    int r;
+
+    (void) snprintf(path, sizeof(path), "/org/vfiod1/device/pci_3a0000_3a%08x", number);
+    r = sd_bus_message_open_container(m, 'e', "oa{sa{sv}}");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "o", path);
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sa{sv}}");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'e', "sa{sv}");
+    if (r >= 0)
+        r = sd_bus_message_append(m, "s", "org.vfiod1.Device");
+    if (r >= 0)
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+    for (unsigned i = 0; i < n_properties && r >= 0; i++)
+        r = sd_bus_message_append(m, "{sv}", "SubsystemProduct", "s", "e1000e");
+    for (unsigned i = 0; i < 4 && r >= 0; i++)
+        r = sd_bus_message_close_container(m);
+    return r;
+}
 
 static int on_slice(sd_event_source *source, void *userdata) {
     int r = 0;
 
-    for (unsigned i = 0; i < 200 && n_left > 0 && r >= 0; i++, n_left--)
-        r = sd_bus_message_append(long_answer, "{sv}", "SubsystemProduct", "s", "e1000e");
+    for (unsigned i = 0; i < 20 && n_left > 0 && r >= 0; i++, n_left--)
+        r = append_object(long_answer, n_left);
     if (r < 0 || n_left > 0)
         return r;
     r = sd_bus_message_close_container(long_answer);
@@ -71,11 +95,11 @@ static int on_long_answer(sd_bus_message *m, void *userdata, sd_bus_error *error
     if (r >= 0)
         r = sd_event_source_set_priority(slices, SD_EVENT_PRIORITY_IDLE);
     if (r >= 0)
-        r = sd_bus_message_read(m, "u", &n_left);
+        r = sd_bus_message_read(m, "uu", &n_left, &n_properties);
     if (r >= 0)
         r = sd_bus_message_new_method_return(m, &long_answer);
     if (r >= 0)
-        r = sd_bus_message_open_container(long_answer, 'a', "{sv}");
+        r = sd_bus_message_open_container(long_answer, 'a', "{oa{sa{sv}}}");
     if (r >= 0)
         r = sd_event_source_set_enabled(slices, SD_EVENT_ON);
     return r < 0 ? r : 1;
@@ -89,7 +113,7 @@ static int get_zero(sd_bus *bus, const char *path, const char *interface, const 
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_METHOD("Acquire", "asa{sv}", "oa{sv}a(sh)", on_acquire, SD_BUS_VTABLE_UNPRIVILEGED),
-        SD_BUS_METHOD("LongAnswer", "u", "a{sv}", on_long_answer, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("LongAnswer", "uu", "a{oa{sa{sv}}}", on_long_answer, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Claims", "u", get_zero, 0, 0),
         SD_BUS_VTABLE_END,
 };
