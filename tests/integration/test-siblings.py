@@ -209,6 +209,22 @@ class LateTest(SiblingTestCase):
         gate.let_go()
         wait(lambda: sound.driver == 'snd' and sound.override is None, 'it has its driver after all')
 
+    def test_another_claim_begins_before_that(self):
+        """The late override is as good as its own: nobody removes it before its end."""
+        self.host.kernel.put('/sys/bus/pci/drivers_autoprobe', '0\n')  # or the driver would be back with the end of the first
+        gate = self.kernel.hold('driver_override', '0000:06:00.1', data=PARKED)
+        sound = self.plug()
+        wait(lambda: gate.entered, 'the worker is in the kernel')
+        self.claim.close()
+        self.wait_gone(self.claim)
+        claim = self.c.acquire(self.gpu)
+        gate.let_go()
+        other = self.host.add_device('0000:06:00.2', group=8, host_driver='snd')
+        wait(lambda: other.override == PARKED, 'a later sibling is kept as well')
+        self.assertEqual((sound.driver, sound.override), (None, PARKED))
+        self.end(claim)
+        self.assertIsNone(sound.override)
+
     def test_it_is_gone_again(self):
         sound = self.plug()
         wait(lambda: sound.override == PARKED, 'it is kept without a driver')
@@ -455,6 +471,14 @@ class LeftoverTest(SiblingTestCase):
         gate.let_go()
         wait(lambda: all(d.driver == 'snd' and d.override is None for d in devices), 'they have their drivers')
 
+    def end_of_another(self, c):
+        """What the daemon has begun before has had its time."""
+        other = self.host.add_device('0000:07:00.0', group=9, driver='e1000e')
+        wait(lambda: c.seen('InterfacesAdded', device_path(other.name)), 'the daemon knows it')
+        claim = c.acquire(other)
+        claim.close()
+        self.wait_gone(claim)
+
     def test_a_claim_waits_until_it_is_gone(self):
         """Otherwise the worker would remove the override that the claim has set, and the host's driver would bind."""
         self.start()
@@ -463,7 +487,9 @@ class LeftoverTest(SiblingTestCase):
         sound = self.plug(override=PARKED)
         wait(lambda: gate.entered, 'the worker is in the kernel')
         pending = c.acquire_later(self.gpu)
-        wait(lambda: self.records() != [], 'the claim is on record')
+        wait(lambda: self.gpu.driver == VFIO, 'the sibling comes next')
+        self.end_of_another(c)
+        self.assertFalse(pending.done)
         gate.let_go()
         wait(lambda: pending.done, 'it is answered')
         self.assertIn('BindFailed', str(pending.error))  # it was planned before the host's driver was back

@@ -61,7 +61,9 @@ static PlanMember *find_member(ClaimRun *j, const DeviceName *name) {
 }
 
 /* The claim has ended, or has undone its part before the override was set. */
-static bool is_too_late(const SiblingJob *job, const PlanMember *m) {
+static bool is_too_late(const SiblingJob *job) {
+    const PlanMember *m = find_member(claims_find(job->broker, job->claim), &job->order.item.name);
+
     return job->order.operation == WORKER_BIND && (!m || !m->kept || m->progress == MEMBER_RESTORED);
 }
 
@@ -90,29 +92,27 @@ static void wake_claims(Broker *e) {
 static void on_done(void *userdata, const WorkerResult *result, int *fds) {
     SiblingJob *job = userdata;
     Broker *e = job->broker;
-    PlanMember *m =
-            job->claim[0] ? find_member(claims_find(job->broker, job->claim), &job->order.item.name) : NULL;
     char name[DEVICE_NAME_MAX];
 
     if (result->error < 0 && result->error != -ENODEV && result->error != -ESTALE)
         log_warning_errno(result->error,
                 "%s appeared in a claimed group, and cannot be kept without a driver (%s)",
                 device_name_format(&job->order.item.name, name), driver_step_to_string(result->step));
-    if (is_too_late(job, m) && result->error >= 0) {
+    if (is_too_late(job) && result->error >= 0) { /* what it has set is a leftover now */
+        job->claim[0] = '\0';
         job->order.operation = WORKER_RESTORE;
         job->order.item.progress = MEMBER_OVERRIDE;
-        submit_or_retry(job);
     } else
         (void) job_free(job);
     submit_waiting(e);
     wake_claims(e);
 }
 
-/* Then the override belongs to the new claim, whose end removes it. */
-static bool is_claimed_again(const SiblingJob *job) {
+/* A leftover in a group that is claimed again belongs to the new claim, whose end removes it. */
+static bool is_void(const SiblingJob *job) {
     const Device *d = inventory_find_device(job->broker->inventory, &job->order.item.name);
 
-    return !job->claim[0] && d && d->group && d->group->claim;
+    return job->claim[0] ? is_too_late(job) : d && d->group && d->group->claim;
 }
 
 static void submit_waiting(Broker *e) {
@@ -120,7 +120,7 @@ static void submit_waiting(Broker *e) {
         next = i->next;
         if (i->task || has_to_wait(i))
             continue;
-        if (is_claimed_again(i))
+        if (is_void(i))
             (void) job_free(i);
         else
             submit_or_retry(i);

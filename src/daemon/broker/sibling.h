@@ -24,7 +24,7 @@ void sibling_forget(ClaimRun *j);
 int sibling_recover(Broker *e);
 /* Does a driver of the host prevent the claim's group from being attached? */
 bool sibling_blocks(const Plan *plan, const Device *device);
-/* Is a worker removing an override from this device that no claim needs? It would remove a new one as well.
- * claim_work_wake() reports the end. */
+/* Is a worker removing a leftover override from this device? It would also remove the override of a new
+ * claim. claim_work_wake() reports the end. */
 bool sibling_is_busy(const Broker *e, const DeviceName *name);
 void sibling_free_jobs(Broker *e);
