@@ -146,7 +146,7 @@ class VirtTest(VfiodTestCase):
     sockets = ('varlink',)
     LIBVIRT = """
 import os, pathlib
-VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE = 2, 1
+VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE, VIR_DOMAIN_EVENT_STOPPED = 2, 1, '5'
 VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED = 'LRF'
 state = pathlib.Path(os.environ['XDG_RUNTIME_DIR'])
 loop, callbacks, timers = [], {}, []
@@ -261,15 +261,22 @@ def registerErrorHandler(function, context): pass
         self.assertEqual(self.host.binding(), self.before)
 
     def test_what_ends_the_wait(self):
-        """There may be no event at all; or one before libvirt's description shows it; or only that of the domain's end."""
+        """There may be no event at all; or one before libvirt's description shows it; or one of something else."""
         self.start_domain()
-        for guest, errors in (('at once', ''), ('29 R hostdev1 there', self.WAITING), ('29 L - gone', self.WAITING)):
+        for guest, errors in (('at once', ''), ('29 R hostdev1 there', self.WAITING), ('29 L 4 gone', self.WAITING)):
             self.write('guest', guest)
             self.assertEqual(self.virt('detach', 'work', '07:00.0'), self.DETACHED[:2] + (errors,), guest)
             self.assertEqual(self.devices(), [self.card.name])
             pathlib.Path(self.directory, 'requested').unlink(missing_ok=True)
             wait(lambda: self.host.binding()['0000:07:00.0'] == self.before['0000:07:00.0'], 'the card is back')
             self.assertEqual(self.virt('attach', 'work', '07:00.0')[0], 0)
+
+    def test_a_domain_that_ends_meanwhile(self):
+        """The description of a domain that does not run has its devices still."""
+        self.start_domain()
+        self.write('guest', '29 L 5 there')
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'),
+                         (0, "Domain 'work' has ended, and its claim with it\n", self.WAITING))
 
     def test_a_guest_that_does_not_release_it(self):
         self.start_domain()
@@ -446,7 +453,8 @@ class OciHookTest(VfiodTestCase):
 
     def test_a_container_that_is_never_created(self):
         """The engine goes on, and does not run poststop."""
-        run = (f"import importlib.machinery; hook = importlib.machinery.SourceFileLoader('hook', '{self.HOOK}').load_module(); "
+        run = (f"import importlib.machinery, types; hook = types.ModuleType('hook'); "
+               f"importlib.machinery.SourceFileLoader('hook', '{self.HOOK}').exec_module(hook); "
                "hook.CREATION_TIMEOUT = 0.01; hook.main(['precreate'])")
         precreate = self.begin(sys.executable, '-c', run, document={'annotations': {'org.vfiod.devices': '06:00.0'}})
         output, errors = precreate.communicate(timeout=60)
