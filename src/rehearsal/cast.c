@@ -25,6 +25,16 @@ void cast_done(Cast *c) {
     *c = (Cast){};
 }
 
+static void describe_user(StrBuf *b, const char *user, const Subject *s) {
+    bool is_name = parse_unsigned(user, 10, UINT32_MAX, &(uint64_t){0}) < 0;
+    const char *text = s ? USER_TEXT(s->uid) : "";
+
+    if (strchr(text, '(') || (s && !is_name))
+        strbuf_add(b, text);
+    else
+        strbuf_addf(b, "%s%s", is_name ? "" : "uid ", user);
+}
+
 /* The subject has the groups in the same order. */
 static void describe_groups(StrBuf *b, const char *const *groups, const Subject *s) {
     for (size_t i = 0; groups && groups[i]; i++) {
@@ -36,13 +46,12 @@ static void describe_groups(StrBuf *b, const char *const *groups, const Subject 
 
 /* s: the same for people, with names and numbers; NULL: as the description has them. */
 static char *describe(const RehearsalSubject *p, const Subject *s) {
-    bool is_name = parse_unsigned(p->user, 10, UINT32_MAX, &(uint64_t){0}) < 0;
     _cleanup_strbuf_ StrBuf b = {};
 
     if (streq(p->user, STRANGER))
         strbuf_add(&b, "another user");
     else
-        strbuf_addf(&b, "%s%s", is_name || s ? "" : "uid ", s ? USER_TEXT(s->uid) : p->user);
+        describe_user(&b, p->user, s);
     if (!streq(p->user, STRANGER) || (p->groups && !streq_ptr(p->groups[0], STRANGER)))
         describe_groups(&b, p->groups, s);
     if (p->unit)
