@@ -189,8 +189,8 @@ static size_t total_width(const Table *t, const size_t *widths) {
     return total;
 }
 
-/* While a less important column is in line, that one is dropped instead. Text that is never dropped is cut at
- * once, because it would cost all the others. */
+/* While a less important column is in line, that one is dropped instead. A column that is never dropped is
+ * cut first: otherwise all others would be dropped for it. */
 static bool can_be_cut(const Table *t, size_t column, const size_t *widths) {
     const TableColumn *c = t->columns + column;
 

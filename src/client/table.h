@@ -60,9 +60,9 @@ typedef struct TableStyle {
     bool ascii; /* the terminal does not support UTF-8: cut cells end with "..." */
 } TableStyle;
 
-/* The whole table as text, without spaces at the ends of lines. Cut cells end with "…"; the widest columns
- * are cut first, but not below the width of their header. Empty columns are dropped first. Owned by the
- * caller; NULL on ENOMEM. */
+/* The whole table as text, without spaces at the ends of lines. Cut cells end with "…"; a column is not cut
+ * below the width of its header, nor while a less important one is there. Empty columns are dropped first.
+ * Owned by the caller; NULL on ENOMEM. */
 char *table_format(const Table *t, const TableStyle *style);
 
 /* The width of text on a terminal, if every character is one column wide. */

@@ -238,9 +238,9 @@ int vfiod_connection_add_request(VfiodConnection *connection, VfiodClaim *claim,
  * header. Times are CLOCK_REALTIME in microseconds. */
 typedef struct VfiodEventMore {
     size_t size;
-    uint64_t evict_at;  /* by when the claim must be given back; 0: it need not be */
+    uint64_t evict_at;  /* by when the claim must be given back; 0: the claim is not evicted */
     uint64_t sleep_at;  /* the host is about to sleep, and waits until then for vfiod_claim_ready_to_sleep(),
-                         * if  the rule says so; 0: it is not, or has woken up */
+                         * if the rule says so; 0: it is not about to sleep */
     const char *resume; /* whether the devices are back since the host woke up: "none" (it did not sleep),
                          * "checking", "ok", "failed" or "unknown", as in org.vfiod1(5) */
 } VfiodEventMore;

@@ -36,7 +36,7 @@
             99th percentile of another client's Acquire and Ping meanwhile, floor: without the flood; goal 3 x. `bus`: the
             same while somebody floods with pings, which is the bus's own doing.
   objects   GetManagedObjects with 4,096 groups of 4 devices. `wait`: the longest Ping of another client meanwhile;
-            floor: the same with a service that puts an answer of this length together and does nothing else, for
+            floor: the same with a service that puts an answer of this shape together and does nothing else, for
             nothing overtakes it on the bus; goal 1.5 x. `memory`: the daemon's peak
             resident set, goal 16 MiB.
   varlink   Acquire over a Varlink socket, in turns with D-Bus and with `bare`, a socket service of the same shape;

@@ -676,7 +676,7 @@ class FakeKernel:
     @staticmethod
     @contextlib.contextmanager
     def _emptied(paths):
-        """Of these files, which are removed meanwhile, whoever has one open must notice it. In sysfs, it reads ENODEV."""
+        """Empties these files after they were removed, so that a reader who has one open notices it. sysfs says ENODEV."""
         with contextlib.ExitStack() as stack:
             files = [stack.enter_context(open(p, 'r+b')) for p in paths
                      if os.path.basename(p) in KEPT_ATTRIBUTES and os.path.isfile(p)]

@@ -86,7 +86,7 @@ class FloodTest(harness.VfiodTestCase):
                              | {'org.freedesktop.DBus.Error.ServiceUnknown'})
 
     def test_answered_in_the_middle_of_a_claim(self):
-        """Its worker hangs in the kernel; the caller is told nevertheless."""
+        """Its worker is stuck in the kernel; the caller is told nevertheless."""
         nic = self.host.add_device('0000:08:00.0', group=10, driver='e1000e')
         gate = self.kernel.hold('unbind', nic.address)
         self.addCleanup(gate.let_go)
