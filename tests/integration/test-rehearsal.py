@@ -581,10 +581,10 @@ class DiffTest(FilesTest):
 
     def test_people_see_names_and_numbers(self):
         old = self.policy(name='o.json')
-        new = self.policy(rule(who={'user': [1000, 4711, 99], 'group': ['drivers', 98, 97]}, what={'device': GPU}))
-        tests = self.file('t.json', {'accounts': {'users': {'zoe': 99}, 'groups': {'crew': 98}}, 'cases': [], 'subjects': {}})
+        new = self.policy(rule(who={'user': [1000, 4711, 99, 'bob@corp'], 'group': ['drivers', 98, 97]}, what={'device': GPU}))
+        tests = self.file('t.json', {'accounts': {'users': {'zoe': 99, 'bob@corp': 96}, 'groups': {'crew': 98}}, 'cases': [], 'subjects': {}})
         out = self.text('policy', 'diff', '--test', tests, old, new, status=1)
-        for who in ('alice (1000), group drivers (2001)', 'uid 4711, group crew (98)', 'zoe (99), group 97'):
+        for who in ('alice (1000), group drivers (2001)', 'uid 4711, group crew (98)', 'zoe (99), group 97', 'bob@corp, group 97'):
             self.assertIn(f'{GPU}  {who}  ', re.sub('  +', '  ', out))
 
 
