@@ -5,8 +5,8 @@
 #include <inttypes.h>
 #include <langinfo.h>
 #include <pwd.h>
-#include <time.h>
 
+#include "base/local-time.h"
 #include "base/str.h"
 #include "base/timestamp.h"
 #include "client/pager.h"
@@ -377,13 +377,7 @@ char *show_owner(int64_t uid) {
 }
 
 char *show_time(int64_t usec) {
-    time_t seconds = (time_t) (usec / 1000000);
-    char text[64];
-    struct tm tm;
-
-    if (!localtime_r(&seconds, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
-        return format_string("%" PRIi64, usec);
-    return strdup(text);
+    return strdup(LOCAL_TIME((uint64_t) usec));
 }
 
 char *show_eviction(struct json_object *claim) {

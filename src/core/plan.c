@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "core/plan.h"
 
+#include "base/local-time.h"
 #include "base/str.h"
-#include "base/timestamp.h"
 #include "base/user-name.h"
 #include "core/claim.h"
 #include "core/device-kind.h"
@@ -279,11 +279,9 @@ static int refuse_quarantined(Planner *p, const Device *d) {
 }
 
 static int refuse_reserved(Planner *p, const Device *d, const Claim *holder) {
-    char until[TIMESTAMP_MAX];
-
     return refuse(p->refusal, VFIOD_ERROR_DEVICE_RESERVED, &d->name,
             "it is reserved for %s until %s (reservation %s)", USER_TEXT(holder->uid),
-            timestamp_format(holder->until_usec, until), holder->id);
+            LOCAL_TIME(holder->until_usec), holder->id);
 }
 
 static int refuse_claimed(Planner *p, const Device *d, const Claim *holder) {

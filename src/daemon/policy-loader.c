@@ -5,6 +5,7 @@
 #include <sys/inotify.h>
 
 #include "base/fd.h"
+#include "base/local-time.h"
 #include "base/log.h"
 #include "base/user-name.h"
 #include "daemon/account-lookup.h"
@@ -124,7 +125,8 @@ static void read_names(const PolicyLoader *l) {
     read_names_from(group, group_names_read);
 }
 
-static int on_account_file(sd_event_source *s, const struct inotify_event *event, void *userdata) {
+/* Texts follow a change of the zone of this host. */
+static int on_etc_file(sd_event_source *s, const struct inotify_event *event, void *userdata) {
     static const char *const names[] = {"passwd", "group", "nsswitch.conf"};
 
     for (size_t i = 0; event->len > 0 && i < ELEMENTSOF(names); i++)
@@ -133,6 +135,8 @@ static int on_account_file(sd_event_source *s, const struct inotify_event *event
             read_names(userdata);
             look_up_again(userdata);
         }
+    if (event->len > 0 && streq(event->name, "localtime"))
+        local_time_read_zone();
     return 0;
 }
 
@@ -233,6 +237,7 @@ static int begin_load(PolicyLoader *l) {
 void policy_loader_load(PolicyLoader *l) {
     int r = begin_load(l);
 
+    local_time_read_zone();
     read_names(l);
     if (r < 0) {
         l->policy_loading = policy_loading_free(l->policy_loading);
@@ -308,7 +313,7 @@ int policy_loader_new(sd_event *event, const PolicyLoaderConfig *config, policy_
     /* the timer works without it */
     if (!l->own_accounts)
         (void) sd_event_add_inotify(
-                event, &l->account_files, "/etc", IN_MOVED_TO | IN_CLOSE_WRITE, on_account_file, l);
+                event, &l->account_files, "/etc", IN_MOVED_TO | IN_CLOSE_WRITE, on_etc_file, l);
     *ret = TAKE_PTR(l);
     return 0;
 }

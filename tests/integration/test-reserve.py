@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Reservations: a device waits for the one who brings the ticket, which is spent once, whenever the daemon dies."""
 
+import datetime
 import json
 import os
 import re
 import signal
 import types
+import unittest.mock
 
 import dbus
 
@@ -226,6 +228,25 @@ class ReserveTest(ReserveTestCase):
         wait(lambda: first.done, 'the first has it')
         self.assertIsNone(first.error)
         self.end(first.value[0])
+
+
+class ZoneTest(ReserveTestCase):
+    """Messages have the local time of the host with its zone."""
+
+    def setUp(self):
+        zone = unittest.mock.patch.dict(os.environ, {'TZ': '<+03>-3'})
+        zone.start()
+        self.addCleanup(zone.stop)
+        super().setUp()
+
+    def test_refusal_and_journal(self):
+        r = self.reserve(self.nic)
+        zone = datetime.timezone(datetime.timedelta(hours=3))
+        until = datetime.datetime.fromtimestamp(r.properties()['ReservedUntil'] / 1e6, zone)
+        text = until.strftime('until %Y-%m-%d %H:%M:%S +03')
+        with self.refused('DeviceReserved', f'{text} (reservation {r.id})'):
+            self.c.acquire(self.nic)
+        self.wait_logged(r.id, 'reserved', text)
 
 
 class ChoiceTest(ReserveTestCase):

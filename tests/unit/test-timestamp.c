@@ -2,10 +2,12 @@
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include <cmocka.h>
 
+#include "base/local-time.h"
 #include "base/timestamp.h"
 
 static void test_parse(void **state) {
@@ -93,12 +95,30 @@ static void test_exact(void **state) {
     }
 }
 
+/* The text names the zone, by its offset if it has no name. */
+static void test_local(void **state) {
+    static const struct {
+        const char *zone, *text;
+    } cases[] = {{"UTC0", "2026-11-30 16:56:46 UTC"},
+            {"CET-1CEST,M3.5.0,M10.5.0/3", "2026-11-30 17:56:46 CET"}, {"<-03>3", "2026-11-30 13:56:46 -03"},
+            {"IST-5:30", "2026-11-30 22:26:46 IST"}};
+    char text[LOCAL_TIME_MAX];
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        assert_int_equal(setenv("TZ", cases[i].zone, true), 0);
+        local_time_read_zone();
+        assert_string_equal(LOCAL_TIME(UINT64_C(1796057806999999)), cases[i].text);
+    }
+    assert_true(strlen(local_time_format(UINT64_MAX, text)) < sizeof(text));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
             cmocka_unit_test(test_parse),
             cmocka_unit_test(test_malformed),
             cmocka_unit_test(test_exact),
             cmocka_unit_test(test_round_trip),
+            cmocka_unit_test(test_local),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

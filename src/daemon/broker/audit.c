@@ -6,10 +6,10 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/local-time.h"
 #include "base/log.h"
 #include "base/rate-limit.h"
 #include "base/str.h"
-#include "base/timestamp.h"
 #include "base/user-name.h"
 
 /* Grants are counted apart from refusals: a caller that was refused often enough must not get a device
@@ -244,15 +244,14 @@ static void record_claim(int level, const char *message_id, const Claim *c, cons
 
 void audit_reserved(Audit *a, const Claim *c, const Subject *by) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
-    char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
+    char who[SUBJECT_DESCRIPTION_MAX];
 
     if (!admit_grant(a, c))
         return;
     devices = claim_devices(c);
     message = format_string("Claim %s: %s reserved %s for %s until %s by rule %s%s", c->id,
-            subject_describe(by, who), devices ?: "?", USER_TEXT(c->uid),
-            timestamp_format(c->until_usec, until), c->plan.rule,
-            c->plan.ask ? ", authenticated through polkit" : "");
+            subject_describe(by, who), devices ?: "?", USER_TEXT(c->uid), LOCAL_TIME(c->until_usec),
+            c->plan.rule, c->plan.ask ? ", authenticated through polkit" : "");
     record_claim(LOG_INFO, VFIOD_MESSAGE_RESERVED, c, message ?: "A device is reserved");
 }
 
@@ -404,26 +403,25 @@ void audit_quarantine_ends(const Claim *c, const char *reason, const Subject *by
 void audit_evicted(const Claim *c, const Subject *by) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
     bool ends = c->eviction.state == EVICTION_NONE;
-    char who[SUBJECT_DESCRIPTION_MAX], until[TIMESTAMP_MAX];
+    char who[SUBJECT_DESCRIPTION_MAX];
     const char *reason = c->eviction.reason;
 
-    message = ends ? format_string("%s cancelled the eviction of claim %s of %s: %s",
-                             subject_describe(by, who), c->id, USER_TEXT(c->uid), devices ?: "?")
-                   : format_string("%s asked for claim %s of %s to be given back by %s%s%s: %s",
-                             subject_describe(by, who), c->id, USER_TEXT(c->uid),
-                             timestamp_format(c->eviction.at_usec, until), *reason ? ", because " : "",
-                             reason, devices ?: "?");
+    message = ends
+            ? format_string("%s cancelled the eviction of claim %s of %s: %s", subject_describe(by, who),
+                      c->id, USER_TEXT(c->uid), devices ?: "?")
+            : format_string("%s asked for claim %s of %s to be given back by %s%s%s: %s",
+                      subject_describe(by, who), c->id, USER_TEXT(c->uid), LOCAL_TIME(c->eviction.at_usec),
+                      *reason ? ", because " : "", reason, devices ?: "?");
     record_operator(by, ends ? "cancel-eviction" : "evict", c, devices, message ?: "A claim is evicted");
 }
 
 void audit_eviction_answered(Audit *a, const Claim *c, uint64_t more_sec) {
     _cleanup_free_ char *message = NULL;
-    char until[TIMESTAMP_MAX];
 
     if (!admit(a, &a->grants, c->uid))
         return;
     message = format_string("Claim %s of %s will be given back until %s (%" PRIu64 " s more)", c->id,
-            USER_TEXT(c->uid), timestamp_format(c->eviction.at_usec, until), more_sec);
+            USER_TEXT(c->uid), LOCAL_TIME(c->eviction.at_usec), more_sec);
     record_claim(LOG_INFO, VFIOD_MESSAGE_EVICTION, c, message ?: "An eviction is answered");
 }
 
@@ -458,7 +456,6 @@ void audit_spared(const Claim *c, const HolderEntry *holder) {
 
 void audit_preempted(Audit *a, const Claim *c, uid_t waiter) {
     _cleanup_free_ char *devices = NULL, *message = NULL;
-    char until[TIMESTAMP_MAX];
 
     if (!admit(a, &a->grants, waiter))
         return;
@@ -469,16 +466,15 @@ void audit_preempted(Audit *a, const Claim *c, uid_t waiter) {
             : format_string("Claim %s of %s gives way to a request of a higher priority, process %d (%s) has "
                             "until %s: %s",
                       c->id, USER_TEXT(c->uid), (int) c->pid, c->command ?: "?",
-                      timestamp_format(c->eviction.at_usec, until), devices ?: "?");
+                      LOCAL_TIME(c->eviction.at_usec), devices ?: "?");
     record_claim(LOG_NOTICE, VFIOD_MESSAGE_PREEMPTED, c, message ?: "A claim gives way");
 }
 
 void audit_deadline(const Claim *c) {
     _cleanup_free_ char *devices = claim_devices(c), *message = NULL;
-    char until[TIMESTAMP_MAX];
 
     message = format_string("The time of claim %s of %s is over, process %d (%s) has until %s: %s", c->id,
-            USER_TEXT(c->uid), (int) c->pid, c->command ?: "?", timestamp_format(c->eviction.at_usec, until),
+            USER_TEXT(c->uid), (int) c->pid, c->command ?: "?", LOCAL_TIME(c->eviction.at_usec),
             devices ?: "?");
     record_claim(LOG_NOTICE, VFIOD_MESSAGE_DEADLINE, c, message ?: "The time of a claim is over");
 }

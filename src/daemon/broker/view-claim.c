@@ -4,9 +4,9 @@
  * must be able to find out who has it. What the operator's policy says (Rule) is only for the owner and root.
  */
 
+#include "base/local-time.h"
 #include "base/str.h"
 #include "base/user-name.h"
-#include "base/timestamp.h"
 #include "daemon/broker/sibling.h"
 #include "daemon/broker/views.h"
 #include "daemon/broker/waiting.h"
@@ -125,12 +125,11 @@ static bool is_first(const Claim *c, size_t index, const Claim *holder, Inventor
 
 static int put_blocker(const Claim *holder, const ViewSink *out) {
     const Eviction *v = &holder->eviction;
-    char until[TIMESTAMP_MAX];
     _cleanup_free_ char *text = v->state == EVICTION_NONE
             ? format_string("claim %s of %s, %s", holder->id, USER_TEXT(holder->uid),
                       claim_state_to_string(holder->state))
             : format_string("claim %s of %s, %s, evicted by %s (%s)", holder->id, USER_TEXT(holder->uid),
-                      claim_state_to_string(holder->state), timestamp_format(v->at_usec, until),
+                      claim_state_to_string(holder->state), LOCAL_TIME(v->at_usec),
                       eviction_cause_to_string(v->cause));
 
     return text ? view_text(out, text) : -ENOMEM;
