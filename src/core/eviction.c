@@ -103,6 +103,24 @@ uint64_t eviction_stop_usec(const HoldTerms *terms, uint64_t eviction_usec) {
     return terms->stop_after_sec == 0 ? 0 : eviction_usec + terms->stop_after_sec * USEC_PER_SEC;
 }
 
+void eviction_end(Eviction *v, const HoldTerms *terms, Stop *s) {
+    uint64_t deadline_usec = eviction_stop_usec(terms, v->deadline_usec);
+
+    if (v->state != EVICTION_NONE && deadline_usec != 0 && s->state == STOP_NONE)
+        *s = (Stop){.state = STOP_DUE,
+                .at_usec = eviction_stop_usec(terms, v->at_usec),
+                .deadline_usec = deadline_usec};
+    *v = (Eviction){};
+}
+
+EvictionMove eviction_for_waiter(const Eviction *v, bool wanted, bool spared, bool deadline_is_over) {
+    if (wanted)
+        return v->state != EVICTION_NONE || spared ? EVICTION_STAYS : EVICTION_BEGINS;
+    if (v->state == EVICTION_NONE || v->cause != EVICTION_BY_PRIORITY)
+        return EVICTION_STAYS;
+    return deadline_is_over ? EVICTION_TURNS : EVICTION_IS_CANCELLED;
+}
+
 /* ---- Stopping holders ---- */
 
 static const char *const stop_state_table[_STOP_STATE_MAX] = {
@@ -117,6 +135,12 @@ void stop_begin(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec
     *s = (Stop){.state = STOP_DUE,
             .at_usec = real_usec + in_sec * USEC_PER_SEC,
             .deadline_usec = boot_usec + in_sec * USEC_PER_SEC};
+}
+
+void stop_limit(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec) {
+    if (s->state == STOP_NONE ||
+            (s->state == STOP_DUE && s->deadline_usec > boot_usec + in_sec * USEC_PER_SEC))
+        stop_begin(s, in_sec, real_usec, boot_usec);
 }
 
 int stop_signal(const Stop *s) {

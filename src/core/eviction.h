@@ -85,6 +85,8 @@ typedef struct Stop {
 } Stop;
 
 void stop_begin(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec);
+/* The same, unless they are stopped earlier anyway. */
+void stop_limit(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec);
 /* The next signal. */
 int stop_signal(const Stop *s);
 /* Notes that the signal was sent. any is false when no process was found: those found later get the same
@@ -102,3 +104,17 @@ int eviction_begin(
 int eviction_answer(Eviction *v, uint64_t more_sec, uint32_t max_sec, Refusal *refusal);
 /* Updates the state at boot_usec. True when the eviction becomes overdue by that. */
 bool eviction_is_due(Eviction *v, uint64_t boot_usec);
+/* The claim ends, and with it the eviction. What the rule says about processes that keep the devices open
+ * still applies, at the same time: giving back the claim without its devices must not help anybody. */
+void eviction_end(Eviction *v, const HoldTerms *terms, Stop *s);
+
+typedef enum EvictionMove {
+    EVICTION_STAYS,
+    EVICTION_BEGINS,
+    EVICTION_IS_CANCELLED,
+    EVICTION_TURNS, /* into that for the deadline, which is over and was not announced before */
+} EvictionMove;
+
+/* What to do with the eviction of a claim when it was found out whether a request of a higher priority waits
+ * for its devices. spared: there is to be none for such a request now. */
+EvictionMove eviction_for_waiter(const Eviction *v, bool wanted, bool spared, bool deadline_is_over);

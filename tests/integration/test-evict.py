@@ -430,6 +430,28 @@ class StopTest(VarlinkTestCase):
         self.wait_logged('sleep', path.rsplit('/', 1)[1], 'killed (SIGKILL)')
         self.assert_untouched(self.before)
 
+    def test_who_gives_back_the_claim_only(self):
+        """A holder that ends its evicted claim and keeps the device gains nothing, whether a daemon runs meanwhile or not."""
+        self.begin(**{'stop-after': 1})
+        for restart in (False, True):
+            process, path = self.run_holder('sleep 1000; true')
+            self.evict(path, **{'in': dbus.UInt64(4 if restart else 2)})
+            stop_at = self.get(path, 'StopAt')
+            self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
+            wait(lambda: self.get(path, 'State') == 'draining', 'it drains')
+            self.assertEqual([self.get(path, name) for name in ('Eviction', 'Stopping', 'StopAt')], ['none', 'due', stop_at])
+            self.assertIsNone(process.poll())
+            if restart:
+                self.daemon.kill()
+                self.start(keep_fds=True)
+                self.c = self.client()
+                self.assertEqual([self.get(path, name) for name in ('Stopping', 'StopAt')], ['due', stop_at])
+            wait(lambda: not self.paths(), 'its program is stopped', 60)
+            self.assertGreaterEqual(time.time(), int(stop_at) / 1e6)
+            process.wait(20)
+            self.wait_logged('sleep', path.rsplit('/', 1)[1], 'asked to end (SIGTERM)')
+        self.assert_untouched(self.before)
+
     def test_drain_timeout(self):
         """The claim has ended, and its program keeps the device."""
         self.begin(**{'drain-timeout': 1})

@@ -533,6 +533,18 @@ class PreemptTest(WaitTestCase):
         self.end(claim)
 
     @needs_root
+    def test_who_waits_longer_than_the_operator(self):
+        """Root asked for the claim first, and changes their mind: the request that waits meanwhile still evicts it."""
+        claim = self.nobody().acquire(self.nic)
+        self.c.manager('Evict', 'sa{sv}', claim.id, {'in': dbus.UInt64(600)})
+        pending, _ = self.wait_for(self.nic)
+        self.assertEqual(self.eviction(claim), ('announced', 'operator'))
+        self.c.manager('Evict', 'sa{sv}', claim.id, {'cancel': True})
+        wait(lambda: self.eviction(claim) == ('announced', 'priority'), 'it is evicted')
+        claim.close()
+        self.end(self.result(pending))
+
+    @needs_root
     def test_a_pause(self):
         """Who waits and leaves, again and again, has a claim evicted once in a second."""
         claim = self.nobody().acquire(self.nic)

@@ -125,6 +125,60 @@ static void test_stop(void **state) {
     }
 }
 
+/* Stopping processes begins at the earlier time, and not anew. */
+static void test_stop_limit(void **state) {
+    Stop s = {};
+
+    stop_limit(&s, 20, 1000 * SEC, 10 * SEC);
+    assert_int_equal(s.state, STOP_DUE);
+    assert_true(s.at_usec == 1020 * SEC && s.deadline_usec == 30 * SEC);
+    stop_limit(&s, 20, 1001 * SEC, 11 * SEC);
+    assert_true(s.deadline_usec == 30 * SEC);
+    stop_limit(&s, 5, 1001 * SEC, 11 * SEC);
+    assert_true(s.at_usec == 1006 * SEC && s.deadline_usec == 16 * SEC);
+    stop_note_sent(&s, true, 1006 * SEC, 16 * SEC);
+    stop_limit(&s, 1, 1007 * SEC, 17 * SEC);
+    assert_int_equal(s.state, STOP_ASKED);
+    assert_true(s.deadline_usec == 26 * SEC);
+}
+
+/* Ending the claim and keeping its devices changes nothing about when processes are stopped. */
+static void test_end(void **state) {
+    const HoldTerms none = {}, some = {.stop_after_sec = 60};
+    Eviction v = {};
+    Stop s = {};
+
+    eviction_end(&v, &some, &s);
+    assert_int_equal(s.state, STOP_NONE);
+    v = begun(30);
+    eviction_end(&v, &none, &s);
+    assert_true(v.state == EVICTION_NONE && s.state == STOP_NONE);
+    v = begun(30);
+    eviction_end(&v, &some, &s);
+    assert_true(v.state == EVICTION_NONE && s.state == STOP_DUE);
+    assert_true(s.at_usec == 1090 * SEC && s.deadline_usec == 100 * SEC);
+    v = begun(30);
+    stop_begin(&s, 0, 1000 * SEC, 10 * SEC);
+    eviction_end(&v, &some, &s);
+    assert_true(s.deadline_usec == 10 * SEC);
+}
+
+static void test_for_waiter(void **state) {
+    const Eviction none = {}, operator= begun(30),
+                   priority = {.state = EVICTION_OVERDUE, .cause = EVICTION_BY_PRIORITY};
+
+    assert_int_equal(eviction_for_waiter(&none, true, false, false), EVICTION_BEGINS);
+    assert_int_equal(eviction_for_waiter(&none, true, true, false), EVICTION_STAYS);
+    assert_int_equal(eviction_for_waiter(&none, false, false, true), EVICTION_STAYS);
+    for (unsigned over = 0; over < 2; over++) {
+        assert_int_equal(eviction_for_waiter(&operator, true, false, over), EVICTION_STAYS);
+        assert_int_equal(eviction_for_waiter(&operator, false, false, over), EVICTION_STAYS);
+        assert_int_equal(eviction_for_waiter(&priority, true, false, over), EVICTION_STAYS);
+    }
+    assert_int_equal(eviction_for_waiter(&priority, false, false, false), EVICTION_IS_CANCELLED);
+    assert_int_equal(eviction_for_waiter(&priority, false, true, true), EVICTION_TURNS);
+}
+
 static void test_cancel(void **state) {
     const EvictionWish cancel = {.cancel = true};
     Refusal refusal = REFUSAL_NULL;
@@ -177,6 +231,9 @@ int main(void) {
             cmocka_unit_test(test_terms),
             cmocka_unit_test(test_stop_terms),
             cmocka_unit_test(test_stop),
+            cmocka_unit_test(test_stop_limit),
+            cmocka_unit_test(test_end),
+            cmocka_unit_test(test_for_waiter),
             cmocka_unit_test(test_cancel),
             cmocka_unit_test(test_answers),
             cmocka_unit_test(test_due),

@@ -151,6 +151,7 @@ static int describe(Claim *c, const Claim *whole) {
     c->pid = whole->pid;
     c->since_usec = whole->since_usec;
     c->state = CLAIM_HELD;
+    c->eviction = whole->eviction; /* ends with it, see eviction_end() */
     r = claims_make_id(c->id);
     if (r >= 0)
         r = subject_copy(&whole->subject, &c->subject);

@@ -95,7 +95,7 @@ void evict_end(ClaimRun *j) {
     j->eviction = sd_event_source_disable_unref(j->eviction);
     j->expiry = sd_event_source_disable_unref(j->expiry);
     j->pause = sd_event_source_disable_unref(j->pause);
-    j->claim.eviction = (Eviction){};
+    eviction_end(&j->claim.eviction, &j->claim.plan.hold, &j->claim.stop);
     if (was_evicted && j->told)
         claim_run_announce(j, CLAIM_EVICTED);
 }
@@ -170,18 +170,17 @@ static void pause_evictions(ClaimRun *j) {
 }
 
 void evict_for_waiter(ClaimRun *j, bool wanted) {
-    const Eviction *v = &j->claim.eviction;
-    bool is_evicted = v->state != EVICTION_NONE;
     const EvictionWish wish = {.cause = EVICTION_BY_PRIORITY,
             .in_sec = EVICTION_IN_DEFAULT_SEC,
             .reason = "a request of a higher priority waits for it",
             .cancel = !wanted};
+    EvictionMove move = eviction_for_waiter(
+            &j->claim.eviction, wanted, j->spared || j->pause, deadline_is_over(&j->claim));
     _cleanup_(refusal_done) Refusal refusal = REFUSAL_NULL;
 
-    if (wanted ? is_evicted || j->spared || j->pause : !is_evicted || v->cause != EVICTION_BY_PRIORITY)
+    if (move == EVICTION_STAYS)
         return;
-    if (!wanted && deadline_is_over(&j->claim)) { /* it was not announced, because the claim had to end
-                                                   * earlier */
+    if (move == EVICTION_TURNS) {
         j->claim.eviction = (Eviction){};
         begin_by_deadline(j);
         return;
@@ -212,9 +211,12 @@ int broker_evict(
         j->claim.until_usec = 0;
     if (r >= 0)
         r = begin(j, wish, refusal);
-    if (r >= 0)
-        audit_evicted(&j->claim, subject);
-    return r;
+    if (r < 0)
+        return r;
+    audit_evicted(&j->claim, subject);
+    if (wish->cancel) /* a request may wait that would have evicted it */
+        waiting_review(e);
+    return 0;
 }
 
 int broker_answer_eviction(

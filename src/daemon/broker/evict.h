@@ -15,5 +15,5 @@ void evict_limit(Claim *c, uint32_t duration_sec);
 int evict_watch(ClaimRun *j);
 /* A request of a higher priority waits for its devices, or not any more. */
 void evict_for_waiter(ClaimRun *j, bool wanted);
-/* The claim ends, and with it the eviction. */
+/* The claim ends, and with it the eviction; see eviction_end(). */
 void evict_end(ClaimRun *j);

@@ -115,8 +115,8 @@ static void watch_stop(ClaimRun *j) {
 void stop_begin_drain(ClaimRun *j) {
     uint32_t timeout_sec = j->claim.plan.hold.drain_timeout_sec;
 
-    if (j->claim.stop.state == STOP_NONE && timeout_sec > 0)
-        stop_begin(&j->claim.stop, timeout_sec, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
+    if (timeout_sec > 0)
+        stop_limit(&j->claim.stop, timeout_sec, broker_now_usec(), clock_usec(CLOCK_BOOTTIME));
     if (j->claim.stop.state != STOP_NONE)
         watch_stop(j);
 }
