@@ -24,7 +24,8 @@ static int add_entry(struct json_object *array, const Objects *objects, struct j
     const Object *claim = find_claim(objects, id);
 
     if (!entry || json_add_string(entry, "device", json_text(device, "name")) < 0 ||
-            json_add_string(entry, "cause", json_text(device, "quarantineCause")) < 0 ||
+            json_add_string(entry, "quarantineCause", json_text(device, "quarantineCause")) < 0 ||
+            json_add_string(entry, "cause", json_text(device, "quarantineCause")) < 0 || /* its older name */
             json_add_string(entry, "claim", id) < 0 ||
             json_add_string(entry, "failure", claim ? json_text(claim->properties, "failure") : "") < 0)
         return -ENOMEM;
@@ -41,7 +42,7 @@ static int show_table_of(struct json_object *array, const Options *o, VfiodError
 
         table_add_row(t);
         table_set(t, 0, json_text(entry, "device"), COLOUR_NONE);
-        table_set(t, 1, json_text(entry, "cause"), COLOUR_RED);
+        table_set(t, 1, json_text(entry, "quarantineCause"), COLOUR_RED);
         table_set(t, 2, json_text(entry, "claim"), COLOUR_NONE);
         table_set(t, 3, json_text(entry, "failure"), COLOUR_NONE);
     }

@@ -117,6 +117,24 @@ static int add_file(struct json_object *files, const PolicyText *t) {
     return json_append(files, TAKE_PTR(o));
 }
 
+/* FILE:LINE:COLUMN as it is, its older form, and in parts. */
+static int add_place(struct json_object *o, const char *place) {
+    _cleanup_free_ char *file = strdup(place);
+    char *column = file ? strrchr(file, ':') : NULL, *line;
+
+    if (!column)
+        return -ENOMEM;
+    *column = '\0';
+    line = strrchr(file, ':');
+    if (!line)
+        return -EINVAL;
+    *line++ = '\0';
+    return json_add_string(o, "place", place) < 0 || json_add_string(o, "file", file) < 0 ||
+                    json_add(o, "line", json_object_new_int64(strtol(line, NULL, 10))) < 0
+            ? -ENOMEM
+            : 0;
+}
+
 static int add_functions(struct json_object *host, const Policy *policy) {
     struct json_object *list = json_object_new_array();
     size_t n = policy_n_functions(policy);
@@ -130,7 +148,7 @@ static int add_functions(struct json_object *host, const Policy *policy) {
         if (!o || json_add_string(o, "device", f->text) < 0 ||
                 json_add(o, "count", json_object_new_int64(f->count)) < 0 ||
                 (f->autoprobe >= 0 && json_add(o, "autoprobe", json_object_new_boolean(f->autoprobe)) < 0) ||
-                json_add_string(o, "place", f->place) < 0 || json_append(list, TAKE_PTR(o)) < 0)
+                add_place(o, f->place) < 0 || json_append(list, TAKE_PTR(o)) < 0)
             return -ENOMEM;
     }
     return 0;

@@ -59,6 +59,19 @@ def policy_names(schema):
             yield from policy_names(value)
 
 
+# What these files build is not for users of --json: messages to QEMU, and recorded hosts, which vfiod-snapshot(5) describes.
+OTHER_DOCUMENTS = {'qmp.c', 'hotplug.c', 'snapshot.c'}
+NOT_PRINTED = {'found', 'selected'}  # one part of vfioctl gets them from another
+
+
+def json_names():
+    """The members of what vfioctl --json prints, beside the properties, which it has from the daemon."""
+    member = re.compile(r'\bjson_(?:add|add_literal|add_string|object_object_add)\(\s*[^,;]+?,\s*"([^"]*)"')
+    for path in [*SOURCE.glob('src/client/*.c'), *SOURCE.glob('src/rehearsal/*.c'), *SOURCE.glob('src/pins/*.c')]:
+        if path.name not in OTHER_DOCUMENTS:
+            yield from set(member.findall(path.read_text())) - NOT_PRINTED
+
+
 def help_of(*verb):
     return subprocess.run([VFIOCTL, *verb, '--help'], check=True, text=True, stdout=subprocess.PIPE).stdout
 
@@ -84,12 +97,16 @@ class GlossaryTest(unittest.TestCase):
         faces = {'D-Bus': set(map(spelled, bus_names())),
                  'Varlink': set(map(spelled, varlink_names())),
                  'policy': set(map(spelled, policy_names(json.loads((SOURCE / 'policy/vfiod-policy.schema.json').read_text())))),
+                 'JSON': set(map(spelled, json_names())),
                  'options': set(map(spelled, option_names()))}
         for face, names in faces.items():
             self.assertGreater(len(names), 20, face)
         missing = {face: sorted(names - set(self.names)) for face, names in faces.items() if names - set(self.names)}
         self.assertEqual(missing, {}, 'names that docs/glossary.md does not have')
         self.assertEqual(set(self.names) - set().union(*faces.values()), set(), 'names in docs/glossary.md that nothing has')
+
+    def test_json_is_spelled_as_the_glossary_says(self):
+        self.assertEqual([name for name in json_names() if not re.fullmatch('[a-z]+([A-Z][a-z]+)*', name)], [])
 
     def test_no_name_is_of_two_terms(self):
         self.assertEqual([name for name, n in collections.Counter(self.names).items() if n > 1], [])

@@ -184,8 +184,8 @@ class QuarantineTest(VarlinkTestCase):
         self.assertEqual((status, output.split()[:3]), (0, [self.nic.name, 'reset-failed', claim.id]))
         status, output = self.vfioctl('quarantine', '--json')
         entry, = json.loads(output)
-        self.assertEqual({**entry, 'failure': None}, {'device': self.nic.name, 'cause': 'reset-failed', 'claim': claim.id,
-                                                      'failure': None})
+        self.assertEqual({**entry, 'failure': None}, {'device': self.nic.name, 'quarantineCause': 'reset-failed',
+                                                      'cause': 'reset-failed', 'claim': claim.id, 'failure': None})
         self.assertIn(self.nic.name, entry['failure'])
         self.assertIn('quarantine list', self.vfioctl('status', self.nic.name)[1])
         status, output = self.vfioctl('quarantine', 'retry', self.nic.address)

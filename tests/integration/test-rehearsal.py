@@ -155,6 +155,7 @@ class ShowTest(FilesTest):
         self.assertEqual((first['device'], first['count'], first['autoprobe']), ('3b:00.0', 8, False))
         self.assertNotIn('autoprobe', second)
         self.assertTrue(second['place'].startswith(f'{path}:1:'), second)
+        self.assertEqual((second['file'], second['line']), (path, 1))
         self.assertIn('1 of 0000:3c:* (', self.text('policy', 'show', path))
         self.assertIn('already declared at', self.text('policy', 'check', path, self.file('other.json', json.dumps(
             {'host': {'virtual-functions': [{'device': '0000:3b:00.0', 'count': 8}]}})), status=1))
