@@ -79,7 +79,7 @@ static const Values verb_arguments[] = {
         {"unpin", .sources = SOURCE_DEVICES},
         {"caps", .sources = SOURCE_DEVICES},
         {"selftest", .sources = SOURCE_DEVICES},
-        {"virt", "start attach detach", SOURCE_DEVICES},
+        {"virt", "start attach detach follow", SOURCE_DEVICES},
         {"edit", .sources = SOURCE_POLICY_FILES},
         {"policy check", .sources = SOURCE_FILES},
         {"policy show", .sources = SOURCE_FILES},

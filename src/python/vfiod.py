@@ -258,8 +258,12 @@ class Connection:
         self._close_fds()
 
     def fileno(self):
-        """For select(2): monitor() of this connection has something to read."""
+        """For select(2): monitor() of this connection has something to read. Read until has_input() is false before you wait."""
         return self._socket.fileno()
+
+    def has_input(self):
+        """Something has arrived, here or in the socket."""
+        return b'\0' in self._data or bool(select.select([self._socket], [], [], 0)[0])
 
     def _close_fds(self):
         while self._fds:

@@ -75,7 +75,7 @@ class ProgramTest(CompletionTest):
         self.assertEqual(self.offered('nonsense', ''), {})
         self.assertEqual(self.offered('policy', 'nonsense', ''), {})
         self.assertEqual(set(self.offered('nonsense', '-')), set(self.offered('-')))
-        self.assertEqual(set(self.offered('virt', '')), {'start', 'attach', 'detach'})
+        self.assertEqual(set(self.offered('virt', '')), {'start', 'attach', 'detach', 'follow'})
 
     def test_filters_are_columns(self):
         """All of them, and no others."""

@@ -7,14 +7,17 @@ import json
 import os
 import pathlib
 import select
+import signal
 import socket
 import subprocess
 import sys
 
+import dbus
 from gi.repository import GLib
 
 import harness
 from harness import SOURCE, VfiodTestCase, wait
+from mock_logind import MockLogind
 
 EXAMPLES = SOURCE / 'examples'
 PIPE_SIZE = 65536
@@ -145,18 +148,38 @@ class HookTest(VfiodTestCase):
 class VirtTest(VfiodTestCase):
     sockets = ('varlink',)
     LIBVIRT = """
-import os, pathlib
-VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE, VIR_DOMAIN_EVENT_STOPPED = 2, 1, '5'
-VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED = 'LRF'
+import os, pathlib, select
+VIR_DOMAIN_XML_INACTIVE, VIR_DOMAIN_AFFECT_LIVE, VIR_EVENT_HANDLE_READABLE = 2, 1, 1
+VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_RESUMED, VIR_DOMAIN_EVENT_STOPPED = '3', '4', '5'
+VIR_DOMAIN_EVENT_PMSUSPENDED, VIR_DOMAIN_EVENT_CRASHED = '7', '8'
+VIR_DOMAIN_EVENT_ID_LIFECYCLE, VIR_DOMAIN_EVENT_ID_DEVICE_ADDED = 'LA'
+VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED = 'RF'
 state = pathlib.Path(os.environ['XDG_RUNTIME_DIR'])
-loop, callbacks, timers = [], {}, []
+loop, callbacks, timers, handles = [], {}, [], {}
 def read(name): return (state / name).read_text() if (state / name).exists() else ''
 def remove():
     (state / 'added').unlink()
     (state / 'requested').unlink()
 def virEventRegisterDefaultImpl(): loop.append('registered')
 def virEventAddTimeout(milliseconds, function, opaque): timers.append((milliseconds / 1000, function, opaque))
+def virEventAddHandle(fd, events, function, opaque):
+    handles[fd] = function, opaque
+    return fd
+def virEventRemoveHandle(handle): del handles[handle]
+def watch_really():
+    # What happens: lines EVENT WHAT [DETAIL] of the file.
+    for fd in select.select(list(handles), [], [], 0.05)[0]:
+        function, opaque = handles[fd]
+        function(fd, fd, 1, opaque)
+    if happens := read('happens'):
+        (state / 'happens').unlink()
+        for event, what, *details in map(str.split, happens.splitlines()):
+            function, opaque = callbacks[event]
+            function(None, what, *map(int, details), opaque) if event == 'lost' else \\
+                function(None, None, what, *map(int, details), opaque)
 def virEventRunDefaultImpl():
+    if not timers:
+        return watch_really()
     # What happens next (a line SECOND EVENT ALIAS gone|there of the file), or the end of the timer, which takes no time.
     next, *others = (read('guest') or '1000 - - -').splitlines()
     second, event, alias, device = next.split()
@@ -172,20 +195,20 @@ class libvirtError(Exception): pass
 class Domain:
     def name(self): return 'work'
     def UUIDString(self): return '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
-    def isActive(self): return 0
+    def isActive(self): return int(read('active') == 'yes')
     def XMLDesc(self, flags):
         added = read('added').replace('</source>', '</source><alias name="hostdev1"/>')
         return \'\'\'<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
                      function="0x0"/></source></hostdev>\'\'\' + added + '</devices></domain>'
     def maxMemory(self): return 1024 - 1024 * 1024  # with the gigabyte for QEMU a megabyte: no limit need be raised
-    def create(self): pass
+    def create(self): (state / 'active').write_text('yes')
     def destroy(self): print('stopped')
     def attachDeviceFlags(self, xml, flags): (state / 'added').write_text(xml)
     def detachDeviceFlags(self, xml, flags):
         if read('error') or read('requested'):
             raise libvirtError(read('error') or 'Device hostdev1 is already in the process of unplug')
         assert xml == read('added'), xml
-        assert len(callbacks) == 3, 'an event could be missed'
+        assert len(callbacks) == 5, 'an event could be missed'
         (state / 'requested').write_text('yes')
         if read('guest') == 'at once':
             remove()
@@ -194,6 +217,9 @@ class Connection:
     def domainEventRegisterAny(self, domain, event, function, opaque):
         assert loop, 'there are no events'
         callbacks[event] = function, opaque
+        if read('active') == 'ends':
+            (state / 'active').write_text('no')
+    def registerCloseCallback(self, function, opaque): callbacks['lost'] = function, opaque
     def close(self): pass
 def open(uri): return Connection()
 def registerErrorHandler(function, context): pass
@@ -214,13 +240,22 @@ def registerErrorHandler(function, context): pass
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def virt(self, *arguments):
-        """(exit status, output, errors)"""
-        process = subprocess.run(
-            [sys.executable, SOURCE / 'src/libvirt/vfioctl-virt', *arguments], text=True, timeout=60, capture_output=True,
+    def begin(self, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, SOURCE / 'src/libvirt/vfioctl-virt', *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=dict(os.environ, PYTHONPATH=f'{self.directory}:{SOURCE}/src/python', VFIOD_SOCKET=self.socket_path(),
                      XDG_RUNTIME_DIR=self.directory))
-        return process.returncode, process.stdout, process.stderr
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        return process
+
+    def end(self, process):
+        """(exit status, output that was not read, errors)"""
+        output, errors = process.communicate(timeout=60)
+        return process.returncode, output, errors
+
+    def virt(self, *arguments):
+        return self.end(self.begin(*arguments))
 
     def test_a_process_that_is_not_found(self):
         status, output, errors = self.virt('start', 'work')
@@ -279,6 +314,8 @@ def registerErrorHandler(function, context): pass
                          (0, "Domain 'work' has ended, and its claim with it\n", self.WAITING))
 
     def test_a_guest_that_does_not_release_it(self):
+        """QEMU reports a refusal of memory, and of devices of the machine pseries, but of no PCI device of a PC: it cannot be had
+        from a real libvirt here."""
         self.start_domain()
         for guest, why in (('', 'has not released pci:0000:07:00.0 within 30 s'),
                            ('31 R hostdev1 gone', 'has not released pci:0000:07:00.0 within 30 s'),  # for libvirt, now an error
@@ -302,6 +339,128 @@ def registerErrorHandler(function, context): pass
             self.assertEqual((status, output), (1, ''))
             self.assertIn(text, errors)
         self.assertEqual(self.devices(), [self.card.name, self.nic.name])
+
+    def follow(self):
+        """What follows the domain, and the id of its claim."""
+        process = self.begin('follow', 'work')
+        line = process.stdout.readline()
+        self.assertRegex(line, r"^Following domain 'work' and claim \S+\n$")
+        return process, line.split()[-1]
+
+    def shows(self, process, *lines):
+        for line in lines:
+            self.assertRegex(process.stdout.readline(), f'^{line}\n$')
+
+    def happens(self, *lines):
+        self.write('happens', '\n'.join(lines))
+
+    TIME = r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+'
+
+    def test_follow_until_it_stops(self):
+        qemu = self.start_domain()
+        added = pathlib.Path(self.directory, 'added').rename(pathlib.Path(self.directory, 'later'))
+        process, claim = self.follow()
+        self.happens('L 3 0', 'L 4 0', 'L 2 0', 'F hostdev1')
+        self.shows(process, "Domain 'work' is paused", "Domain 'work' runs again")
+        self.write('added', added.read_text())
+        self.happens('F hostdev1', 'A hostdev1', 'F hostdev1', 'F hostdev7', 'R hostdev1')
+        self.shows(process, *(f"Domain 'work' {what} pci:0000:07:00.0" for what in ('has got', 'refuses to release', 'has released')))
+        self.client().manager('ReleaseDevices', 'sasa{sv}', claim, [self.nic.name], {})
+        self.shows(process, f'Claim {claim} has {self.card.name} now')
+        qemu.kill()
+        self.shows(process, f'Claim {claim} has ended')
+        self.happens('L 5 1')
+        self.assertEqual(self.end(process), (0, "Domain 'work' has stopped (destroyed)\n", ''))
+        self.assertEqual(self.host.binding(), self.before)
+
+    def test_follow_waits_for_the_claim(self):
+        qemu = self.start_domain()
+        process, claim = self.follow()
+        self.kernel.set_enable(self.card, 1)
+        self.happens('L 5 0')
+        self.shows(process, r"Domain 'work' has stopped \(its guest has shut down\)")
+        qemu.kill()
+        self.shows(process, f'Claim {claim} is being given back')
+        self.happens('lost 0')  # of no use any more
+        self.kernel.set_enable(self.card, 0)
+        self.assertEqual(self.end(process), (0, f'Claim {claim} has ended\n', ''))
+
+    def test_follow_an_eviction(self):
+        """It is shown, also one that was there before, and nothing is done about it."""
+        self.start_domain()
+        process, claim = self.follow()
+        line = (f'Claim {claim} must be given back by {self.TIME}: the card is swapped \\(announced\\)\\. Detach its devices '
+                r"\('vfioctl virt detach work DEVICE…'\) or stop the domain\. "
+                f"'vfioctl evict --more=SECONDS {claim}' asks for more time\\.")
+        root = self.client()
+        root.manager('Evict', 'sa{sv}', claim, {'reason': 'the card is swapped', 'in': dbus.UInt64(600)})
+        self.shows(process, line)
+        self.shows(self.follow()[0], line)
+        root.manager('Evict', 'sa{sv}', claim, {'cancel': True})
+        self.shows(process, f'Claim {claim} can stay')
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.end(process), (-signal.SIGINT, '', ''))
+        self.assertEqual(self.devices(), [self.card.name, self.nic.name])
+
+    def test_follow_while_the_host_sleeps(self):
+        self.start_domain()
+        process, claim = self.follow()
+        logind = MockLogind(self.bus.address, 600000000)
+        self.addCleanup(logind.close)
+        wait(logind.is_delayed, 'vfiod has a lock')
+        logind.sleep(True)
+        self.shows(process, f'The host is about to sleep, at {self.TIME} at the latest')
+        self.assertTrue(logind.is_delayed(), 'who only follows must not answer for the holder')
+        logind.sleep(False)
+        self.shows(process, 'The host is awake')
+
+    def test_follow_after_a_restart_of_vfiod(self):
+        qemu = self.start_domain()
+        process, claim = self.follow()
+        self.daemon.kill()
+        self.start(keep_fds=True)
+        self.client().manager('ReleaseDevices', 'sasa{sv}', claim, [self.nic.name], {})
+        self.shows(process, f'Claim {claim} has {self.card.name} now')
+        self.daemon.kill()
+        qemu.kill()  # the next daemon finds out
+        self.start(keep_fds=True)
+        wait(lambda: not self.records(), 'the claim is over')
+        self.happens('L 5 2')
+        self.assertEqual(self.end(process)[::2], (0, ''))
+
+    def test_follow_what_is_lost(self):
+        self.start_domain()
+        process, claim = self.follow()
+        self.happens('lost 0')
+        self.assertEqual(self.end(process), (
+            3, '', 'vfioctl virt: the connection to libvirt was lost; domain work and its claim are as they were\n'))
+        process, claim = self.follow()
+        os.unlink(self.socket_path())
+        self.daemon.stop()
+        status, output, errors = self.end(process)
+        self.assertEqual((status, output), (3, ''))
+        self.assertIn('vfioctl virt: Cannot connect to vfiod', errors)
+
+    def test_follow_what_does_not_run(self):
+        self.assertEqual(self.virt('follow', 'work'), (1, '', 'vfioctl virt: domain work is not running\n'))
+        self.write('active', 'yes')
+        process = self.begin('follow', 'work')
+        self.shows(process, "Following domain 'work' and no claim: it has none")
+        self.happens('L 5 1')
+        self.assertEqual(self.end(process), (0, "Domain 'work' has stopped (destroyed)\n", ''))
+
+    def test_follow_what_stops_at_once(self):
+        """Between the first look and the registration, when there is no event of it."""
+        qemu = self.start_domain()
+        self.write('active', 'ends')
+        process, claim = self.follow()
+        self.shows(process, "Domain 'work' has stopped")
+        self.happens('L 5 1')  # it is not shown twice
+        qemu.kill()
+        status, output, errors = self.end(process)
+        self.assertEqual((status, errors), (0, ''))
+        self.assertIn(f'Claim {claim} has ended\n', output)
+        self.assertNotIn('stopped', output)
 
 
 class OciHookTest(VfiodTestCase):
