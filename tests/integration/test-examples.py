@@ -79,11 +79,11 @@ class HookTest(VfiodTestCase):
         self.before = self.host.binding()
         self.set_policy([{'effect': 'allow', 'who': {}, 'what': {'device': '*'}, 'reset': 'optional', 'grant': ['none']}])
 
-    def run_hook(self, operation, stage, *devices):
+    def run_hook(self, operation, stage, *devices, command=(SOURCE / 'src/libvirt/qemu-hook',)):
         """Its status and what it prints."""
         domain = f"<domain><name>work</name><uuid>{UUID}</uuid><devices>{''.join(devices)}</devices></domain>"
         process = subprocess.run(
-            [sys.executable, SOURCE / 'src/libvirt/qemu-hook', 'work', operation, stage, '-'], input=domain, text=True,
+            [sys.executable, *command, 'work', operation, stage, '-'], input=domain, text=True,
             env=dict(os.environ, PYTHONPATH=str(SOURCE / 'src/python'), VFIOD_SOCKET=self.socket_path()),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
         return process.returncode, process.stdout
@@ -91,6 +91,9 @@ class HookTest(VfiodTestCase):
     @staticmethod
     def address(bus):
         return f"<address domain='0x0000' bus='0x{bus:02x}' slot='0x00' function='0x0'/>"
+
+    def card(self, bus):
+        return f"<hostdev mode='subsystem' type='pci'><source>{self.address(bus)}</source></hostdev>"
 
     def test_every_kind_of_device(self):
         disk = "<disk type='nvme'><source type='pci' managed='yes' namespace='{}'>" + self.address(8) + '</source></disk>'
@@ -135,6 +138,24 @@ class HookTest(VfiodTestCase):
         libvirtd.wait()
         self.assertEqual(libvirtd.communicate(timeout=60)[0], 'vfiod: [Errno 3] No such process\n')
         self.assertEqual(self.records(), [])
+
+    def test_libvirtd_is_dead_when_the_hook_begins(self):
+        """Its parent is init then. A claim that is tied to it would stay until the next boot."""
+        self.start()
+        path = str(SOURCE / 'src/libvirt/qemu-hook')
+        command = ('-c', f'import os, runpy; os.getppid = lambda: 1; runpy.run_path({path!r}, run_name="__main__")')
+        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6), command=command), (1, 'vfiod: libvirtd has ended\n'))
+        self.assertEqual(self.records(), [])
+
+    def test_a_start_after_an_end(self):
+        """The next start may come while the devices of the last one are reset; or vfiod was not told of its end at all."""
+        self.start()
+        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6)), (0, ''))
+        first = self.client().manager('GetClaim', 's', f'cookie:{UUID}')
+        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6)), (0, ''))
+        self.assertNotEqual(self.client().manager('GetClaim', 's', f'cookie:{UUID}'), first)
+        self.assertEqual(self.run_hook('release', 'end', self.card(6)), (0, ''))
+        self.assertEqual((self.records(), self.host.binding()), ([], self.before))  # it is over when the hook has ended
 
     def test_a_domain_without_devices_needs_no_vfiod(self):
         os.unlink(self.socket_path())
