@@ -358,11 +358,13 @@ static void show_stuck(const Options *o, struct json_object *manager) {
     for (size_t i = 0; stuck && i < json_object_array_length(stuck); i++) {
         struct json_object *worker = json_object_array_get_idx(stuck, i);
         _cleanup_free_ char *since = show_time(json_number(worker, "since"));
+        _cleanup_free_ char *stack = json_list_text(worker, "stack");
         const char *step = json_text(worker, "step"), *device = json_text(worker, "device");
+        bool known = stack && *stack;
 
-        show_fieldf(o, "Stuck worker", "process %" PRIi64 " since %s (%s%s%s%s%s)",
+        show_fieldf(o, "Stuck worker", "process %" PRIi64 " since %s (%s%s%s%s%s)%s%s",
                 json_number(worker, "pid"), since ?: "?", json_text(worker, "operation"), *step ? ": " : "",
-                step, *device ? ", " : "", device);
+                step, *device ? ", " : "", device, known ? ", waits in " : "", known ? stack : "");
     }
 }
 

@@ -43,7 +43,7 @@ static const struct {
         {"ReservedRegions", {"start", "end", "type"}},
         {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
         {"Figures", {"name", "labels", "value"}},
-        {"StuckWorkers", {"pid", "device", "operation", "step", "since"}},
+        {"StuckWorkers", {"pid", "device", "operation", "step", "since", "stack"}},
         {"Rules", {"rule", "effect", "file", "line", "predicates"}},
         {"iova-ranges", {"start", "end"}}, /* of Capabilities */
 };

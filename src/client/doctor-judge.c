@@ -441,6 +441,7 @@ static void judge_workers(const DoctorFacts *facts, Findings *f) {
     for (size_t i = 0; stuck && i < json_object_array_length(stuck); i++) {
         struct json_object *worker = json_object_array_get_idx(stuck, i);
         const char *device = json_text(worker, "device"), *step = json_text(worker, "step");
+        _cleanup_free_ char *stack = json_list_text(worker, "stack");
         Finding *finding;
 
         finding = finding_add(f, FINDING_PROBLEM, "worker",
@@ -451,9 +452,8 @@ static void judge_workers(const DoctorFacts *facts, Findings *f) {
                 "A program may have the device open, or its driver or the device does not answer. No signal "
                 "ends "
                 "such a process; vfiod goes on when the kernel does.");
-        finding_set(f, &finding->fix,
-                "As root, /proc/%lld/stack and 'journalctl -k' show where the kernel waits.",
-                (long long) json_number(worker, "pid"));
+        finding_set(f, &finding->fix, "%s%s%s'journalctl -k' may say more.",
+                stack && *stack ? "It waits in " : "", stack ?: "", stack && *stack ? ". " : "");
     }
 }
 

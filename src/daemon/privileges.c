@@ -24,13 +24,13 @@ static const struct {
 } kept[] = {
         /* IOMMU_OPTION_RLIMIT_MODE; the locked-memory limit of the caller */
         {CAP_SYS_RESOURCE, ROLE_DAEMON},
-        /* reads /proc/PID of callers of other users */
-        {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_WORKER},
+        /* reads /proc/PID of callers of other users; in workers of the spawner, of stuck workers */
+        {CAP_SYS_PTRACE, ROLE_DAEMON | ROLE_SPAWNER | ROLE_WORKER},
         /* workers only, with the one above: finds who has a device open */
         {CAP_DAC_READ_SEARCH, ROLE_DAEMON | ROLE_WORKER},
         /* likewise: stops who has a device open. Only if the operator's drop-in grants it */
         {CAP_KILL, ROLE_DAEMON | ROLE_WORKER},
-        /* config space beyond 64 bytes: serial numbers, and ACS on the way to a device */
+        /* config space beyond 64 bytes: serial numbers, and ACS on the way to a device; kernel stacks */
         {CAP_SYS_ADMIN, ROLE_SPAWNER | ROLE_WORKER},
         /* the settings of virtual functions in network cards */
         {CAP_NET_ADMIN, ROLE_SPAWNER | ROLE_WORKER},

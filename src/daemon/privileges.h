@@ -23,9 +23,10 @@ int privileges_give_up(cap_value_t capability);
 
 /* privileges_drop() for workers, which change root's files and read those of other processes. They keep
  * CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH and CAP_KILL, and CAP_SYS_RAWIO if the daemon still has it; those that
- * the spawner starts keep CAP_SYS_ADMIN and CAP_NET_ADMIN only. */
+ * the spawner starts keep CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_NET_ADMIN only. */
 int privileges_drop_in_worker(void);
-/* The same for the spawner: it keeps CAP_SYS_ADMIN and CAP_NET_ADMIN for its workers. */
+/* The same for the spawner: it keeps CAP_SYS_PTRACE, CAP_SYS_ADMIN and CAP_NET_ADMIN for its
+ * workers. */
 int privileges_drop_in_spawner(void);
 /* For a process that needs none. */
 int privileges_drop_all(void);

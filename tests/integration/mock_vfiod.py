@@ -26,7 +26,8 @@ CONVERT = {
     'aa{sv}': lambda v: dbus.Array([dbus.Dictionary(x, signature='sv') for x in v], signature='a{sv}'),
     'a(us)': lambda v: dbus.Array([dbus.Struct(x, signature='us') for x in v], signature='(us)'),
     'a(tts)': lambda v: dbus.Array([dbus.Struct(x, signature='tts') for x in v], signature='(tts)'),
-    'a(ussst)': lambda v: dbus.Array([dbus.Struct(x, signature='ussst') for x in v], signature='(ussst)'),
+    'a(ussstas)': lambda v: dbus.Array([dbus.Struct((*x[:5], dbus.Array(x[5], 's')), signature='ussstas') for x in v],
+                                       signature='(ussstas)'),
 }
 
 

@@ -315,8 +315,17 @@ class StuckTest(VfiodTestCase):
 
     def c_stuck(self, c):
         stuck = c.get(ROOT_PATH, 'Manager', 'StuckWorkers')
-        self.assertTrue(all(abs(time.time() - since / 1e6) < 600 for *_, since in stuck))
-        return [(str(device), str(operation), str(step)) for _, device, operation, step, _ in stuck]
+        self.assertTrue(all(abs(time.time() - since / 1e6) < 600 for *_, since, _ in stuck))
+        return [(str(device), str(operation), str(step)) for _, device, operation, step, _, _ in stuck]
+
+    def functions(self, worker):
+        """What the kernel shows of where the worker waits, as vfiod reads it."""
+        for name in ('stack', 'wchan'):
+            with contextlib.suppress(OSError), open(f'/proc/{worker}/{name}', encoding='ascii') as f:
+                found = re.findall(r'^(?:\[<\w+>\] )?([A-Za-z_][\w.]*)', f.read(), re.MULTILINE)
+                if found:
+                    return found[:16]
+        return []
 
     @needs_root
     def test_a_restore_that_hangs(self):
@@ -332,6 +341,11 @@ class StuckTest(VfiodTestCase):
         line, = self.wait_logged('has been stuck in the kernel for', f'(restore: unbind, {self.nic.name})')
         worker = int(re.search('VFIOD_WORKER=([0-9]+)', line)[1])
         self.assertIn(worker, self.daemon.children())
+        functions = self.functions(worker)
+        self.assertEqual([list(map(str, stack)) for *_, stack in c.get(ROOT_PATH, 'Manager', 'StuckWorkers')], [functions])
+        if functions:
+            self.assertIn(f'{self.nic.name}): {" ".join(functions)} ', line)
+        self.assertIn('VFIOD_STACK=' + ' '.join(functions) if functions else line, line)
         gate.let_go()
         # The kernel did come back, and nothing else was wrong.
         self.wait_gone(claim)

@@ -454,7 +454,7 @@ class CrashTest(NetworkTestCase):
 
 
 class PrivilegeTest(NetworkTestCase):
-    NET_ADMIN, SYS_ADMIN = 1 << 12, 1 << 21
+    NET_ADMIN, SYS_PTRACE, SYS_ADMIN = 1 << 12, 1 << 19, 1 << 21
 
     def capabilities(self, pid):
         with open(f'/proc/{pid}/status', encoding='utf-8') as f:
@@ -472,9 +472,9 @@ class PrivilegeTest(NetworkTestCase):
         self.assertEqual(self.capabilities(at_it), self.NET_ADMIN)
         self.assertEqual(self.capabilities(self.daemon.pid) & (self.NET_ADMIN | self.SYS_ADMIN), 0)
         spawner, = [pid for pid in harness.children_of(self.daemon.pid) if self.capabilities(pid) & self.SYS_ADMIN]
-        self.assertEqual(self.capabilities(spawner), self.NET_ADMIN | self.SYS_ADMIN)
+        self.assertEqual(self.capabilities(spawner), self.NET_ADMIN | self.SYS_PTRACE | self.SYS_ADMIN)
         lookers = [pid for pid in harness.children_of(spawner) if pid != at_it]
-        self.assertEqual({self.capabilities(pid) for pid in lookers}, {self.SYS_ADMIN})
+        self.assertEqual({self.capabilities(pid) for pid in lookers}, {self.SYS_PTRACE | self.SYS_ADMIN})
         gate.let_go()
         wait(lambda: answer.done, 'it is held')
 

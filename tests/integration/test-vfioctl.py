@@ -337,14 +337,14 @@ class StatusTest(ClientTest):
 
     def test_stuck_workers(self):
         self.assertNotIn('Stuck worker', self.succeeds('status'))
-        self.mock.objects[ROOT_PATH][1]['StuckWorkers'] = [(818, NIC, 'restore', 'unbind', 1790000000000000),
-                                                           (819, '', 'open-groups', '', 1790000000000000)]
+        self.mock.objects[ROOT_PATH][1]['StuckWorkers'] = [(818, NIC, 'restore', 'unbind', 1790000000000000, ['wait_for', 'unbind_store']),
+                                                           (819, '', 'open-groups', '', 1790000000000000, [])]
         out = self.succeeds('status')
-        self.assertIn(f'Stuck worker: process 818 since 2026-09-21 14:13:20 UTC (restore: unbind, {NIC})\n', out)
+        self.assertIn(f'Stuck worker: process 818 since 2026-09-21 14:13:20 UTC (restore: unbind, {NIC}), waits in wait_for unbind_store\n', out)
         self.assertIn('Stuck worker: process 819 since 2026-09-21 14:13:20 UTC (open-groups)\n', out)
-        self.assertEqual([(w['pid'], w['device'], w['operation'], w['step'])
+        self.assertEqual([(w['pid'], w['device'], w['operation'], w['step'], w['stack'])
                           for w in self.json('status')['manager']['stuckWorkers']],
-                         [(818, NIC, 'restore', 'unbind'), (819, '', 'open-groups', '')])
+                         [(818, NIC, 'restore', 'unbind', ['wait_for', 'unbind_store']), (819, '', 'open-groups', '', [])])
 
     def test_device(self):
         out = self.succeeds('status', '0000:06:0d.0')

@@ -216,10 +216,11 @@ static void test_the_daemon(void **state) {
     facts = healthy();
     set_json(&facts.manager,
             MANAGER(", \"stuckWorkers\": [{\"pid\": 818, \"device\": \"pci:0000:06:00.0\", "
-                    "\"operation\": \"restore\", \"step\": \"unbind\", \"since\": 1}]"));
+                    "\"operation\": \"restore\", \"step\": \"unbind\", \"since\": 1, "
+                    "\"stack\": [\"wait_for\", \"unbind_store\"]}]"));
     assert_finding(&facts, FINDING_PROBLEM, "worker",
             "Worker 818 of vfiod is stuck in the kernel (restore: unbind, pci:", "No signal ends",
-            "/proc/818/stack");
+            "It waits in wait_for unbind_store.");
 
     facts = healthy();
     set_json(&facts.manager, MANAGER(", \"noiommu\": \"unavailable\""));

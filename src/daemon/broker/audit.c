@@ -536,8 +536,9 @@ void audit_vf_count(const Subject *by, const DeviceName *device, uint32_t count)
 void audit_stuck(const WorkerStuck *stuck, bool returned) {
     const char *step = stuck->step < 0 ? NULL : driver_step_to_string(stuck->step);
     char device[DEVICE_NAME_MAX] = "", pid[16], seconds[24];
-    _cleanup_free_ char *what = NULL, *message = NULL;
+    _cleanup_free_ char *what = NULL, *message = NULL, *stack = kernel_stack_format(&stuck->stack);
     uint64_t now = clock_usec(CLOCK_REALTIME);
+    bool known = stack && *stack && !returned;
 
     if (stuck->has_device)
         device_name_format(&stuck->device, device);
@@ -546,17 +547,15 @@ void audit_stuck(const WorkerStuck *stuck, bool returned) {
             now > stuck->since_usec ? (now - stuck->since_usec) / 1000000 : 0);
     what = format_string("%s%s%s%s%s", worker_operation_to_string(stuck->operation), step ? ": " : "",
             step ?: "", *device ? ", " : "", device);
-    message = returned
-            ? format_string(
-                      "Worker %s has returned from the kernel after %s s (%s)", pid, seconds, what ?: "?")
-            : format_string(
-                      "Worker %s has been stuck in the kernel for %s s (%s). As root, see /proc/%s/stack.",
-                      pid, seconds, what ?: "?", pid);
+    message = returned ? format_string("Worker %s has returned from the kernel after %s s (%s)", pid, seconds,
+                                 what ?: "?")
+                       : format_string("Worker %s has been stuck in the kernel for %s s (%s)%s%s", pid,
+                                 seconds, what ?: "?", known ? ": " : "", known ? stack : "");
     log_record(returned ? LOG_NOTICE : LOG_WARNING,
             returned ? VFIOD_MESSAGE_WORKER_RETURNED : VFIOD_MESSAGE_WORKER_HANGS,
             message ?: "A worker is stuck", "VFIOD_WORKER", pid, "VFIOD_OPERATION",
             worker_operation_to_string(stuck->operation), "VFIOD_STEP", step, "VFIOD_DEVICES",
-            *device ? device : NULL, NULL);
+            *device ? device : NULL, "VFIOD_STACK", known ? stack : NULL, NULL);
 }
 
 void audit_quarantined(Audit *a, const Claim *c) {

@@ -34,6 +34,7 @@ typedef struct KeptClaims {
 } KeptClaims;
 
 typedef struct SiblingJob SiblingJob;
+typedef struct StuckLook StuckLook;
 
 struct Broker {
     sd_event *event;
@@ -50,7 +51,7 @@ struct Broker {
     BrokerConfig config;
     Store *store;
     WorkerPool *workers;
-    WorkerPool *lookers; /* workers that can read config space, for surveys only */
+    WorkerPool *lookers; /* workers that can read config space and kernel stacks, for nothing else */
     WorkerPool *setters; /* workers that can change network settings of virtual functions, for nothing else */
     Surveyor *surveyor;
     NodeWatch *nodes;
@@ -78,6 +79,7 @@ struct Broker {
     bool vf_waits;                  /* some will be made after the end of a claim */
     VfChange *vf_changes;           /* in progress, see vf-count.h */
     SiblingJob *siblings;           /* in progress, see sibling.h */
+    StuckLook *stuck_looks;         /* in progress, see stuck.c */
     sd_event_source *sibling_retry; /* for when no worker could be started */
     sd_event_source *leftovers;     /* searches for leftover overrides, and how far it is */
     DeviceName looked_at;

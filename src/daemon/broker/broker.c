@@ -121,6 +121,7 @@ Broker *broker_free(Broker *e) {
     sd_event_source_disable_unref(e->review);
     vf_changes_done(e);
     sibling_free_jobs(e);
+    stuck_unwatch(e);
     vf_declared_done(e);
     kept_claims_done(&e->kept);
     e->unit_jobs = unit_jobs_free(e->unit_jobs);

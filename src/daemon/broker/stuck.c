@@ -33,11 +33,86 @@ bool stuck_is_over(const ClaimRun *j) {
     return was_only_late(&j->claim.plan) && !stuck_has_claim(j);
 }
 
+/* ---- Where it waits ---- */
+
+#define LOOK_TIMEOUT_USEC (2 * UINT64_C(1000000))
+
+/* The journal has one record of a stuck worker. So it is written when the look at its stack is over. */
+struct StuckLook {
+    Broker *broker;
+    StuckLook *next; /* broker.stuck_looks */
+    WorkerStuck stuck;
+    WorkerTask *task; /* borrowed from the pool */
+};
+
+static void look_free(StuckLook *look) {
+    for (StuckLook **i = &look->broker->stuck_looks; *i; i = &(*i)->next)
+        if (*i == look) {
+            *i = look->next;
+            break;
+        }
+    if (look->task)
+        worker_task_abandon(look->task);
+    free(look);
+}
+
+static bool note_stack(Broker *e, pid_t pid, const KernelStack *stack) {
+    return worker_pool_note_stack(e->workers, pid, stack) || worker_pool_note_stack(e->lookers, pid, stack) ||
+            worker_pool_note_stack(e->setters, pid, stack);
+}
+
+static void on_looked(void *userdata, const WorkerResult *result, int *fds) {
+    StuckLook *look = userdata;
+
+    if (result->error >= 0 && note_stack(look->broker, look->stuck.pid, &result->stack))
+        look->stuck.stack = result->stack;
+    audit_stuck(&look->stuck, /* returned= */ false);
+    look_free(look);
+}
+
+/* Reading a stack can sleep in the kernel, and a worker that looks may get stuck itself. */
+static int look_at(Broker *e, const WorkerStuck *stuck) {
+    const WorkerOrder order = {.operation = WORKER_LOOK_STUCK, .pid = stuck->pid};
+    StuckLook *look;
+    int r;
+
+    if (stuck->pid <= 0 || stuck->operation == WORKER_LOOK_STUCK)
+        return -EINVAL;
+    look = malloc(sizeof(*look));
+    if (!look)
+        return -ENOMEM;
+    *look = (StuckLook){.broker = e, .next = e->stuck_looks, .stuck = *stuck};
+    e->stuck_looks = look;
+    r = worker_submit(e->lookers, &order, LOOK_TIMEOUT_USEC,
+            &(WorkerCaller){.done = on_looked, .userdata = look, .task = &look->task});
+    if (r < 0)
+        look_free(look);
+    return r;
+}
+
+/* It has returned before anybody could see where it was. */
+static void end_look(Broker *e, pid_t pid) {
+    for (StuckLook *look = e->stuck_looks; look; look = look->next)
+        if (look->stuck.pid == pid) {
+            audit_stuck(&look->stuck, /* returned= */ false);
+            look_free(look);
+            return;
+        }
+}
+
+/* ---- Its end ---- */
+
 static void on_stuck(void *userdata, const WorkerStuck *stuck, bool returned) {
     Broker *e = userdata;
 
-    audit_stuck(stuck, returned);
-    if (!returned || !stuck->has_device)
+    if (!returned) {
+        if (look_at(e, stuck) < 0)
+            audit_stuck(stuck, /* returned= */ false);
+        return;
+    }
+    end_look(e, stuck->pid);
+    audit_stuck(stuck, /* returned= */ true);
+    if (!stuck->has_device)
         return;
     for (ClaimRun *j = e->claims; j; j = j->next)
         if (j->claim.state == CLAIM_QUARANTINED && has_member(j, &stuck->device) && stuck_is_over(j)) {
@@ -53,6 +128,11 @@ int broker_foreach_stuck(Broker *e, int (*visit)(void *userdata, const WorkerStu
     for (size_t i = 0; r == 0 && i < ELEMENTSOF(pools); i++)
         r = worker_pool_foreach_stuck(pools[i], visit, userdata);
     return r;
+}
+
+void stuck_unwatch(Broker *e) {
+    while (e->stuck_looks)
+        look_free(e->stuck_looks);
 }
 
 void stuck_watch(Broker *e) {

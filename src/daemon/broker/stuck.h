@@ -8,6 +8,7 @@
 #include "daemon/broker/claims.h"
 
 void stuck_watch(Broker *e);
+void stuck_unwatch(Broker *e);
 /* Is a worker stuck in the kernel with a device of this claim? */
 bool stuck_has_claim(const ClaimRun *j);
 /* For a claim in quarantine: has its late worker returned, with nothing else wrong? False for a worker from

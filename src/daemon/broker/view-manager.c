@@ -311,7 +311,7 @@ static int put_stuck_worker(void *userdata, const WorkerStuck *stuck) {
 
     if (stuck->has_device)
         device_name_format(&stuck->device, device);
-    r = view_open(out, 'r', "ussst");
+    r = view_open(out, 'r', "ussstas");
     if (r >= 0)
         r = view_number(out, 'u', (uint64_t) stuck->pid);
     if (r >= 0)
@@ -323,6 +323,12 @@ static int put_stuck_worker(void *userdata, const WorkerStuck *stuck) {
     if (r >= 0)
         r = view_number(out, 't', stuck->since_usec);
     if (r >= 0)
+        r = view_open(out, 'a', "s");
+    for (size_t i = 0; r >= 0 && i < stuck->stack.n; i++)
+        r = view_text(out, stuck->stack.frames[i]);
+    if (r >= 0)
+        r = view_close(out);
+    if (r >= 0)
         r = view_close(out);
     return MIN(r, 0);
 }
@@ -330,7 +336,7 @@ static int put_stuck_worker(void *userdata, const WorkerStuck *stuck) {
 static int put_stuck_workers(const ViewQuery *q, const ViewSink *out) {
     int r;
 
-    r = view_open(out, 'a', "(ussst)");
+    r = view_open(out, 'a', "(ussstas)");
     if (r >= 0)
         r = broker_foreach_stuck(q->host->broker, put_stuck_worker, (void *) out);
     return r < 0 ? r : view_close(out);
@@ -404,8 +410,8 @@ const ViewField view_manager_fields[] = {
         {"Noiommu", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_noiommu},
         {"Taints", "aa{sv}", VIEW_INVALIDATED, VIEW_FOR_ALL, put_taints},
         {"VirtualFunctionsWarnings", "as", VIEW_SILENT, VIEW_FOR_OPERATOR, put_functions_warnings},
-        {"StuckWorkers", "a(ussst)", VIEW_SILENT, VIEW_FOR_OPERATOR, put_stuck_workers, 0,
-                "pid device operation step since"},
+        {"StuckWorkers", "a(ussstas)", VIEW_SILENT, VIEW_FOR_OPERATOR, put_stuck_workers, 0,
+                "pid device operation step since stack"},
         {"MediatedTypes", "a(ssssiao)", VIEW_COSTLY, VIEW_FOR_ALL, put_mediated_types, DEVICE_FACT_MDEV_TYPES,
                 "parent type name deviceApi available devices"},
         {"Figures", "a(sa{ss}t)", VIEW_COSTLY, VIEW_FOR_ALL, view_put_figures,

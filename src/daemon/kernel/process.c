@@ -132,3 +132,25 @@ int process_control_group(int pidfd, char **ret) {
     r = read_of(pidfd, "cgroup", &text);
     return r < 0 ? r : cgroup_of_process(text, /* unified= */ true, ret);
 }
+
+/* The kernel checks CAP_SYS_ADMIN for the open, and whether we may trace the process for the read. */
+static int read_stack(pid_t pid, const char *name, KernelStack *ret) {
+    _cleanup_free_ char *text = NULL;
+    char path[64];
+    int r;
+
+    (void) snprintf(path, sizeof(path), "/proc/%d/%s", (int) pid, name);
+    privileges_raise(CAP_SYS_ADMIN, CAP_SYS_PTRACE);
+    r = read_file_at(AT_FDCWD, path, TEXT_MAX, &text, NULL);
+    privileges_lower();
+    if (r < 0)
+        return r;
+    kernel_stack_parse(text, ret);
+    return ret->n > 0 ? 0 : -ENODATA;
+}
+
+int process_kernel_stack(pid_t pid, KernelStack *ret) {
+    int r = read_stack(pid, "stack", ret);
+
+    return r < 0 ? read_stack(pid, "wchan", ret) : r;
+}

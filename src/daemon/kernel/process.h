@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/macro.h"
+#include "core/kernel-stack.h"
 
 /* Opens another pidfd (not a copy) for the same process, owned by the caller. 0; -ESRCH: it has ended. */
 int process_open_again(int pidfd, int *ret);
@@ -23,3 +24,7 @@ int process_check_user(int pidfd, uid_t uid);
 /* The path of its control group in the unified hierarchy, as /proc shows it, owned by the caller. 0;
  * -ENODATA: it has none there; -ESRCH: it has ended. */
 int process_control_group(int pidfd, char **ret);
+
+/* Where the process waits in the kernel: its stack, or the one function that /proc/PID/wchan names, where the
+ * kernel does not show the stack. By pid, and may sleep. 0 or negative errno. */
+int process_kernel_stack(pid_t pid, KernelStack *ret);

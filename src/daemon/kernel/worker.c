@@ -57,6 +57,7 @@ static const char *const worker_operation_table[_WORKER_OPERATION_MAX] = {
         [WORKER_VF_SET] = "set-network",
         [WORKER_VF_RESTORE] = "restore-network",
         [WORKER_VF_TOKEN] = "set-vf-token",
+        [WORKER_LOOK_STUCK] = "look-at-stuck",
 };
 DEFINE_STRING_TABLE(worker_operation, WorkerOperation);
 
@@ -432,15 +433,18 @@ static bool is_vf_setup(WorkerOperation operation) {
     return operation >= WORKER_VF_LOOK && operation <= WORKER_VF_RESTORE;
 }
 
-/* A worker of the spawner has two capabilities. With its first order it gives up the one that such orders do
+/* A worker of the spawner has three capabilities. With its first order it gives up those that such orders do
  * not need: all orders of a pool are of one kind. */
 static int narrow(WorkerOperation operation) {
     static bool done;
-    int r;
+    int r = 0;
 
     if (done)
         return 0;
-    r = privileges_give_up(is_vf_setup(operation) ? CAP_SYS_ADMIN : CAP_NET_ADMIN);
+    if (is_vf_setup(operation))
+        r = privileges_give_up(CAP_SYS_PTRACE);
+    if (r >= 0)
+        r = privileges_give_up(is_vf_setup(operation) ? CAP_SYS_ADMIN : CAP_NET_ADMIN);
     done = r >= 0;
     return r;
 }
@@ -485,6 +489,8 @@ static int serve_one(void) {
         run_vf_setup(&order, &result);
     else if (order.operation == WORKER_VF_TOKEN)
         result.error = set_token(&order);
+    else if (order.operation == WORKER_LOOK_STUCK)
+        result.error = process_kernel_stack(order.pid, &result.stack);
     else
         run_item(&order, &result);
     (void) failpoint("order", worker_operation_to_string(order.operation), "after");
@@ -849,7 +855,8 @@ static WorkerStuck describe_order(const WorkerOrder *order) {
             .step = _DRIVER_STEP_INVALID,
             .device = order->operation == WORKER_VF_TOKEN ? order->devices[0] : order->item.name,
             .has_device = order->operation != WORKER_FIND_HOLDERS &&
-                    order->operation != WORKER_STOP_HOLDERS && order->operation != WORKER_MDEV_TYPES,
+                    order->operation != WORKER_STOP_HOLDERS && order->operation != WORKER_MDEV_TYPES &&
+                    order->operation != WORKER_LOOK_STUCK,
             .since_usec = clock_usec(CLOCK_REALTIME)};
 }
 
@@ -917,6 +924,15 @@ int worker_pool_foreach_stuck(
 void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata) {
     p->stuck_changed = changed;
     p->stuck_userdata = userdata;
+}
+
+bool worker_pool_note_stack(WorkerPool *p, pid_t pid, const KernelStack *stack) {
+    for (Worker *w = p->workers; w; w = w->next)
+        if (w->stuck && w->order.pid == pid && !process_has_ended(w->pidfd)) {
+            w->order.stack = *stack;
+            return true;
+        }
+    return false;
 }
 
 int worker_pool_new(sd_event *event, int spawner, WorkerPool **ret) {

@@ -12,6 +12,7 @@
 
 #include <systemd/sd-event.h>
 
+#include "core/kernel-stack.h"
 #include "core/plan.h"
 #include "daemon/kernel/driver.h"
 #include "daemon/kernel/sriov.h"
@@ -42,6 +43,7 @@ typedef enum WorkerOperation {
     WORKER_VF_SET,       /* vf_setup_set() */
     WORKER_VF_RESTORE,   /* vf_setup_restore() */
     WORKER_VF_TOKEN,     /* vfio_set_token() of the item */
+    WORKER_LOOK_STUCK,   /* process_kernel_stack() of another worker, by pid */
     _WORKER_OPERATION_MAX,
 } WorkerOperation;
 DECLARE_STRING_TABLE(worker_operation, WorkerOperation); /* "bind", "restore", "open-groups", ... */
@@ -59,6 +61,7 @@ typedef struct WorkerOrder {
     uint32_t n_silent;               /* WORKER_MDEV_TYPES */
     char silent[MDEV_SILENT_MAX][DEVICE_TEXT_MAX]; /* parents that are skipped */
     uint32_t facts;                                /* mask of DeviceFactMask; WORKER_SURVEY */
+    int32_t pid;                                   /* WORKER_LOOK_STUCK */
     int32_t stop_signal;                           /* WORKER_STOP_HOLDERS */
     uint32_t stop_uid;
     char stop_cgroup[WORKER_CGROUP_MAX];
@@ -107,6 +110,7 @@ typedef struct WorkerResult {
     WorkerFacts facts;
     SriovReport sriov;
     VfSetupReport vf;
+    KernelStack stack; /* WORKER_LOOK_STUCK */
 } WorkerResult;
 
 /* fds are borrowed. To take one, set its element to -EBADF; those left in the array are closed after the
@@ -155,6 +159,7 @@ typedef struct WorkerStuck {
     DeviceName device; /* of the order's item, when has_device */
     bool has_device;
     uint64_t since_usec; /* CLOCK_REALTIME: when that step began */
+    KernelStack stack;   /* where it waits in the kernel, see worker_pool_note_stack(); empty: unknown */
 } WorkerStuck;
 
 /* A non-zero result of visit ends the walk. */
@@ -164,6 +169,9 @@ int worker_pool_foreach_stuck(
  * returned. */
 typedef void (*worker_stuck_t)(void *userdata, const WorkerStuck *stuck, bool returned);
 void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata);
+/* Another worker has read where the stuck worker with this pid waits. False if it has returned meanwhile, and
+ * so the pid may have meant another process. */
+bool worker_pool_note_stack(WorkerPool *p, pid_t pid, const KernelStack *stack);
 
 /* The worker's main function: serves orders on fd 3 until that is closed. Returns an exit status. */
 int worker_main(void);
