@@ -39,6 +39,14 @@ typedef struct MadeDevice {
 
 #define VF_TOKEN_MAX 37U /* a UUID in text, with the NUL */
 
+/* A worker that did not return from the kernel in time. By this the next daemon finds it again. */
+typedef struct LateWorker {
+    int pid;          /* 0: there is none, or it is unknown */
+    uint64_t started; /* in ticks since the boot; tells it from a later process with the same pid */
+    uint64_t since_usec;
+    char operation[24], step[16]; /* of worker.h and driver.h; step "": none */
+} LateWorker;
+
 typedef struct PlanMember {
     DeviceName name; /* of a device that will be made: the template's name until the claim is allowed */
     int group;       /* -1: it has none, or is not made yet */
@@ -62,6 +70,7 @@ typedef struct PlanMember {
     char scrub[SCRUB_TEMPLATE_MAX]; /* the unit that scrubs it before its reset; "": none */
     MemberProgress progress;        /* updated during the claim */
     MemberFailure failure;          /* why it is MEMBER_BAD */
+    LateWorker late;                /* of MEMBER_FAILURE_TIMED_OUT */
     bool keep_power;                /* `d3cold_allowed` must be 0 during the claim; not recorded */
     bool restore_d3cold;            /* it was 1, may be 0 now, and must become 1 again */
     MemberFailure lost;             /* how it failed when the host woke up; its claim goes on */

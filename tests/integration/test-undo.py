@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import pathlib
 import resource
 import select
 import signal
@@ -382,15 +383,74 @@ class StuckMemberTest(BadMemberTestCase):
         self.assertEqual(self.c.device(self.bad)['QuarantineCause'], 'timed-out')
         self.lift(claim)
 
-    def test_it_comes_back_after_a_restart(self):
-        """Nobody knows of the worker any more."""
+    def stick(self):
+        """A claim in quarantine, because the reset of one of its devices hangs; the worker and the gate."""
         claim = self.c.acquire(*self.devices)
         gate = self.kernel.hold('reset', self.bad.address)
         claim.close()
         wait(lambda: claim.state == 'quarantined', 'it is quarantined')
-        self.daemon.kill(settle=False)
+        (worker, *_), = self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers')
+        return claim, int(worker), gate
+
+    def start_again(self, claim):
         self.start(*self.arguments)
         claim.client = self.c = self.client()
+
+    def assert_recovered(self, claim):
+        self.wait_gone(claim)
+        self.assertEqual(self.bad.resets, 2)
+        self.assert_untouched(self.before)
+
+    def test_it_comes_back_after_a_restart(self):
+        claim, worker, gate = self.stick()
+        self.daemon.kill(settle=False)
+        self.start_again(claim)
+        (pid, device, operation, step, *_), = self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers')
+        self.assertEqual((pid, device, operation, step), (worker, self.bad.name, 'reset', 'reset'))
+        self.assertEqual(claim.state, 'quarantined')
+        with self.refused('DeviceQuarantined', 'stuck in the kernel'):
+            self.c.manager('RetryQuarantine', 'asa{sv}', [self.bad.name], {})
+        gate.let_go()
+        self.assert_recovered(claim)
+        self.assertEqual(self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers'), [])
+        self.wait_logged(f'Worker {worker} has returned from the kernel')
+
+    def test_it_comes_back_while_vfiod_does_not_run(self):
+        claim, _, gate = self.stick()
+        self.daemon.kill(settle=False)
+        gate.let_go()
+        self.kernel.settle()
+        self.start_again(claim)
+        self.assert_recovered(claim)
+
+    def change_record(self, **changes):
+        self.unpack_slots()
+        path, = (pathlib.Path(self.directory) / 'state/claims').glob('*.json')
+        record = json.loads(path.read_text())
+        member = next(m for m in record['members'] if 'latePid' in m)
+        for key, value in changes.items():
+            if value is None:
+                del member[key]
+            else:
+                member[key] = value
+        path.write_text(json.dumps(record))
+
+    def test_its_pid_is_that_of_another_process_after_a_restart(self):
+        claim, _, gate = self.stick()
+        self.daemon.kill(settle=False)
+        gate.let_go()
+        self.kernel.settle()
+        self.change_record(latePid=os.getpid())
+        self.start_again(claim)
+        self.assert_recovered(claim)
+
+    def test_it_is_unknown_after_a_restart(self):
+        """A record of an older vfiod."""
+        claim, _, gate = self.stick()
+        self.daemon.kill(settle=False)
+        self.change_record(latePid=None, lateStarted=None)
+        self.start_again(claim)
+        self.assertEqual(self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers'), [])
         gate.let_go()
         wait(lambda: self.bad.resets == 1, 'the kernel has done it')
         self.assertEqual(claim.state, 'quarantined')

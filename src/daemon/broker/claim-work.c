@@ -11,6 +11,7 @@
 #include "daemon/broker/claim-power.h"
 #include "daemon/broker/claim-run.h"
 #include "daemon/broker/sibling.h"
+#include "daemon/broker/stuck.h"
 
 /* Attempts last a minute in all. A host that has no processes or no memory recovers; a device in quarantine
  * stays there. */
@@ -107,6 +108,8 @@ static void set_bad(ClaimRun *j, PlanMember *m, MemberFailure failure) {
     j->late |= failure == MEMBER_FAILURE_TIMED_OUT;
     set_progress(j, m, MEMBER_BAD);
     m->failure = failure;
+    if (failure == MEMBER_FAILURE_TIMED_OUT)
+        stuck_note(j, m);
 }
 
 void claim_work_stuck(ClaimRun *j) {
@@ -142,6 +145,7 @@ void claim_work_lift(ClaimRun *j) {
 
         set_progress(j, m, lifted(j, m));
         m->failure = m->lost = MEMBER_FAILURE_NONE;
+        m->late = (LateWorker){};
         m->lost_seen[0] = '\0';
     }
 }

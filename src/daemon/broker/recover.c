@@ -31,6 +31,7 @@
 #include "daemon/broker/recover-quarantine.h"
 #include "daemon/broker/reservation.h"
 #include "daemon/broker/sibling.h"
+#include "daemon/broker/stuck.h"
 #include "daemon/broker/tether.h"
 #include "daemon/broker/vf-count.h"
 #include "daemon/broker/vf-declared.h"
@@ -452,6 +453,8 @@ static int go_on(const Recovery *recovery, Candidate *c) {
             (c->stored->kept || !store_has_keepsake(recovery->broker->store, j->claim.id));
     if (recorded == CLAIM_RESERVED)
         return resume_reservation(j);
+    if (recorded == CLAIM_QUARANTINED)
+        stuck_recover(j);
     if (j->claim.moving)
         settle_move(recovery, c);
     if (recorded == CLAIM_HELD && hangs_on(&j->claim, c->lifeline) && has_group_files(j))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "daemon/broker/stuck.h"
 
+#include "base/str.h"
 #include "daemon/broker/broker-internal.h"
 #include "daemon/broker/claim-run.h"
 
@@ -98,6 +99,63 @@ static void end_look(Broker *e, pid_t pid) {
             look_free(look);
             return;
         }
+}
+
+/* ---- Over a restart ---- */
+
+typedef struct Search {
+    const DeviceName *name;
+    const WorkerStuck *found; /* borrowed */
+} Search;
+
+static int find_device(void *userdata, const WorkerStuck *stuck) {
+    Search *s = userdata;
+
+    if (!stuck->has_device || device_name_compare(&stuck->device, s->name) != 0)
+        return 0;
+    s->found = stuck;
+    return 1;
+}
+
+void stuck_note(const ClaimRun *j, PlanMember *m) {
+    Search s = {.name = &m->name};
+
+    m->late = (LateWorker){};
+    (void) broker_foreach_stuck(j->broker, find_device, &s);
+    if (!s.found || s.found->pid <= 0 || s.found->started == 0)
+        return;
+    m->late =
+            (LateWorker){.pid = s.found->pid, .started = s.found->started, .since_usec = s.found->since_usec};
+    put_text(m->late.operation, sizeof(m->late.operation), worker_operation_to_string(s.found->operation));
+    if (s.found->step >= 0)
+        put_text(m->late.step, sizeof(m->late.step), driver_step_to_string(s.found->step));
+}
+
+/* False: whether it has returned is unknown. */
+static bool recover_worker(Broker *e, const PlanMember *m) {
+    const WorkerStuck stuck = {.pid = m->late.pid,
+            .operation = worker_operation_from_string(m->late.operation),
+            .step = driver_step_from_string(m->late.step),
+            .device = m->name,
+            .has_device = true,
+            .since_usec = m->late.since_usec,
+            .started = m->late.started};
+    int r;
+
+    if (stuck.pid <= 0 || stuck.started == 0 || (int) stuck.operation < 0)
+        return false;
+    r = worker_pool_adopt_stuck(e->workers, &stuck);
+    return r >= 0 || r == -ESRCH;
+}
+
+void stuck_recover(ClaimRun *j) {
+    const Plan *plan = &j->claim.plan;
+    bool known = was_only_late(plan);
+
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (plan->members[i].progress == MEMBER_BAD && plan->members[i].failure == MEMBER_FAILURE_TIMED_OUT)
+            known = recover_worker(j->broker, &plan->members[i]) && known;
+    j->late = known;
 }
 
 /* ---- Its end ---- */

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/str.h"
 #include "core/cgroup.h"
+#include "core/host-tables.h"
 #include "daemon/privileges.h"
 
 #define TEXT_MAX 65536U
@@ -131,6 +132,13 @@ int process_control_group(int pidfd, char **ret) {
 
     r = read_of(pidfd, "cgroup", &text);
     return r < 0 ? r : cgroup_of_process(text, /* unified= */ true, ret);
+}
+
+int process_start_ticks(int pidfd, uint64_t *ret) {
+    _cleanup_free_ char *text = NULL;
+    int r = read_of(pidfd, "stat", &text);
+
+    return r < 0 ? r : stat_start_ticks(text, ret);
 }
 
 /* The kernel checks CAP_SYS_ADMIN for the open, and whether we may trace the process for the read. */

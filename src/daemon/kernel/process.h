@@ -25,6 +25,9 @@ int process_check_user(int pidfd, uid_t uid);
  * -ENODATA: it has none there; -ESRCH: it has ended. */
 int process_control_group(int pidfd, char **ret);
 
+/* When it started, in ticks since the boot. 0; -ESRCH: it has ended. */
+int process_start_ticks(int pidfd, uint64_t *ret);
+
 /* Where the process waits in the kernel: its stack, or the one function that /proc/PID/wchan names, where the
  * kernel does not show the stack. By pid, and may sleep. 0 or negative errno. */
 int process_kernel_stack(pid_t pid, KernelStack *ret);

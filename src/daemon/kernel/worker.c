@@ -732,6 +732,7 @@ static int on_deadline(sd_event_source *s, uint64_t usec, void *userdata) {
     w->stuck = true;
     if (process_number(w->pidfd, &w->order.pid) < 0)
         w->order.pid = 0;
+    (void) process_start_ticks(w->pidfd, &w->order.started);
     retire(w);
     fail_task(w, -ETIMEDOUT);
     tell_stuck(w->pool, &w->order, false);
@@ -924,6 +925,41 @@ int worker_pool_foreach_stuck(
 void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata) {
     p->stuck_changed = changed;
     p->stuck_userdata = userdata;
+}
+
+/* If the number means another process now, the worker has ended. */
+static int open_stuck(const WorkerStuck *stuck, int *ret) {
+    _cleanup_close_ int fd = -EBADF;
+    uint64_t started;
+    int r;
+
+    r = process_open(stuck->pid, /* id= */ 0, &fd);
+    if (r >= 0)
+        r = process_start_ticks(fd, &started);
+    if (r < 0)
+        return r;
+    if (started != stuck->started || process_has_ended(fd))
+        return -ESRCH;
+    *ret = TAKE_FD(fd);
+    return 0;
+}
+
+int worker_pool_adopt_stuck(WorkerPool *p, const WorkerStuck *stuck) {
+    _cleanup_(worker_freep) Worker *w = malloc(sizeof(*w));
+    int r;
+
+    if (!w)
+        return -ENOMEM;
+    *w = (Worker){.pool = p, .pidfd = -EBADF, .socket = -EBADF, .order = *stuck, .stuck = true};
+    r = open_stuck(stuck, &w->pidfd);
+    if (r >= 0)
+        r = watch_exit(w);
+    if (r < 0)
+        return r;
+    w->next = p->workers;
+    p->workers = w;
+    tell_stuck(p, &TAKE_PTR(w)->order, /* returned= */ false);
+    return 0;
 }
 
 bool worker_pool_note_stack(WorkerPool *p, pid_t pid, const KernelStack *stack) {

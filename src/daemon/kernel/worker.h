@@ -159,6 +159,7 @@ typedef struct WorkerStuck {
     DeviceName device; /* of the order's item, when has_device */
     bool has_device;
     uint64_t since_usec; /* CLOCK_REALTIME: when that step began */
+    uint64_t started;    /* process_start_ticks(); 0: unknown */
     KernelStack stack;   /* where it waits in the kernel, see worker_pool_note_stack(); empty: unknown */
 } WorkerStuck;
 
@@ -169,6 +170,9 @@ int worker_pool_foreach_stuck(
  * returned. */
 typedef void (*worker_stuck_t)(void *userdata, const WorkerStuck *stuck, bool returned);
 void worker_pool_watch_stuck(WorkerPool *p, worker_stuck_t changed, void *userdata);
+/* Takes up a stuck worker of an earlier daemon, and reports it. Its pid is looked up. 0; -ESRCH: it has
+ * ended; or negative errno: that is unknown. */
+int worker_pool_adopt_stuck(WorkerPool *p, const WorkerStuck *stuck);
 /* Another worker has read where the stuck worker with this pid waits. False if it has returned meanwhile, and
  * so the pid may have meant another process. */
 bool worker_pool_note_stack(WorkerPool *p, pid_t pid, const KernelStack *stack);
