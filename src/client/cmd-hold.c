@@ -28,7 +28,36 @@ typedef struct Hold {
     unsigned reconnects; /* since the last event */
     bool changed;        /* the eviction may have changed since it was shown */
     char *eviction;      /* owned; as shown last; NULL: none */
+    bool sleeps;         /* it was shown that the host is about to sleep */
+    char resume[16];     /* as shown last; "": nothing yet */
 } Hold;
+
+static const char *explain_resume(const char *resume) {
+    if (streq(resume, "checking"))
+        return "The host has resumed, and vfiod checks the devices";
+    if (streq(resume, "ok"))
+        return "The host has resumed, and the devices are back";
+    if (streq(resume, "failed"))
+        return "The host has resumed, and a device is not back; 'vfioctl status CLAIM' shows which";
+    return "The host has resumed, and whether the devices are back is unknown";
+}
+
+static void show_sleep(Hold *hold, const VfiodEventMore *more) {
+    const char *id = vfiod_claim_id(hold->claim), *shown = *hold->resume ? hold->resume : "none";
+    bool sleeps = more->sleep_at != 0;
+
+    if (sleeps && !hold->sleeps) {
+        _cleanup_free_ char *at = show_time((int64_t) more->sleep_at);
+
+        fprintf(stderr, "vfioctl: Claim %s: The host is about to sleep, at the latest %s.\n", id,
+                at ?: "soon");
+    }
+    /* It may sleep again before the devices are checked. */
+    if (!sleeps && !streq(more->resume, "none") && (hold->sleeps || !streq(more->resume, shown)))
+        fprintf(stderr, "vfioctl: Claim %s: %s.\n", id, explain_resume(more->resume));
+    hold->sleeps = sleeps;
+    put_text(hold->resume, sizeof(hold->resume), more->resume);
+}
 
 static void on_event(
         VfiodConnection *c, const VfiodEvent *event, const VfiodErrorText *error, void *userdata) {
@@ -41,6 +70,7 @@ static void on_event(
     }
     hold->reconnects = 0;
     if (event->state && (streq(event->state, "held") || streq(event->state, "opening"))) {
+        show_sleep(hold, event->more);
         hold->changed = event->eviction || hold->eviction;
         return;
     }

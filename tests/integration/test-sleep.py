@@ -401,6 +401,29 @@ class SleepTest(VarlinkTestCase):
         self.assertEqual(shown['sleepAt'], self.at(claim))
         self.assertIn('Host sleeps', self.vfioctl('status', claim.id)[1])
 
+    def test_hold_tells_its_user(self):
+        self.begin(**{'sleep-delay': MINUTES})
+        for transport in ('dbus', 'varlink'):
+            process = self.tool('env', f'VFIOD_TRANSPORT={transport}', f'VFIOD_SOCKET={self.socket_path()}',
+                                os.environ['VFIOCTL'], 'hold', self.disk.name)
+            claim = process.stdout.readline().split()[-1]
+            while 'Held until' not in process.stdout.readline():
+                pass
+            for _ in range(2):
+                self.logind.sleep(True)
+                self.assertRegex(process.stdout.readline(),
+                                 rf'^vfioctl: Claim {claim}: The host is about to sleep, at the latest [0-9-]+ .*\.\n$')
+                self.ready(claim)
+                wait(lambda: not self.logind.is_delayed(), 'the host can sleep')
+                self.logind.sleep(False)
+                lines = [process.stdout.readline()]
+                if 'checks' in lines[0]:  # the check may be over before the first line
+                    lines.append(process.stdout.readline())
+                self.assertEqual(lines[-1], f'vfioctl: Claim {claim}: The host has resumed, and the devices are back.\n')
+            process.terminate()
+            process.communicate(timeout=20)
+            wait(lambda: not any('/claim/' in path for path in self.c.objects()), 'the claim is gone')
+
 
 if __name__ == '__main__':
     harness.main()
