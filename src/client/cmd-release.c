@@ -40,9 +40,11 @@ static int show_state(const Release *release, const char *state, struct json_obj
         for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
             struct json_object *holder = json_object_array_get_idx(holders, i);
             _cleanup_free_ char *command = sanitize(json_text(holder, "command"), 64);
+            _cleanup_free_ char *list = json_list_text(holder, "files");
+            _cleanup_free_ char *files = sanitize(list ?: "", 64);
 
-            printf("%s: still open in %" PRIi64 " %s\n", release->id, json_number(holder, "pid"),
-                    command ? command : "");
+            printf("%s: still open in %" PRIi64 " %s (%s)\n", release->id, json_number(holder, "pid"),
+                    command ? command : "", files ?: "");
         }
         return fflush(stdout) == 0 ? 0 : -errno;
     }

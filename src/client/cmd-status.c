@@ -21,9 +21,10 @@ static void show_holders(const Options *o, struct json_object *claim) {
         show_field(o, "Open in", COLOUR_NONE, "unknown");
     for (size_t i = 0; holders && i < json_object_array_length(holders); i++) {
         struct json_object *holder = json_object_array_get_idx(holders, i);
+        _cleanup_free_ char *files = json_list_text(holder, "files");
 
-        show_fieldf(o, i == 0 ? "Open in" : "", "%" PRIi64 " %s", json_number(holder, "pid"),
-                json_text(holder, "command"));
+        show_fieldf(o, i == 0 ? "Open in" : "", "%" PRIi64 " %s (%s)", json_number(holder, "pid"),
+                json_text(holder, "command"), files ?: "");
     }
 }
 

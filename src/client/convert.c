@@ -39,7 +39,7 @@ static const struct {
     const char *property;
     const char *fields[6];
 } struct_names[] = {
-        {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
+        {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command", "files"}},
         {"ReservedRegions", {"start", "end", "type"}},
         {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
         {"Figures", {"name", "labels", "value"}},

@@ -98,8 +98,8 @@ class IommufdTest(VfiodTestCase):
         self.c.release(claim)
         wait(lambda: claim.state == 'draining', 'it drains')
         holders = self.c.get(claim.path, 'Claim', 'Holders')
-        self.assertEqual([(int(pid), str(command)) for pid, command in holders],
-                         [(os.getpid(), open('/proc/self/comm').read().strip())])
+        self.assertEqual([(int(pid), str(command), list(map(str, files))) for pid, command, files in holders],
+                         [(os.getpid(), open('/proc/self/comm').read().strip(), ['cdev'])])
         self.assertEqual(self.nic.resets, 0)
         self.assertEqual(self.c.device(self.nic)['State'], 'draining')
         with self.refused('DeviceClaimed', self.nic.name):
@@ -141,8 +141,8 @@ class IommufdTest(VfiodTestCase):
         self.addCleanup(child.stdin.close)
         claim.close()
         wait(lambda: claim.state == 'draining', 'it drains')
-        self.assertEqual([(int(p), str(c)) for p, c in self.c.get(claim.path, 'Claim', 'Holders')],
-                         [(child.pid, 'cat')])
+        self.assertEqual([(int(p), str(c), list(map(str, f))) for p, c, f in self.c.get(claim.path, 'Claim', 'Holders')],
+                         [(child.pid, 'cat', ['cdev'])])
         child.kill()
         self.wait_gone(claim)
         self.assertEqual(self.disk.resets, 1)

@@ -360,15 +360,16 @@ class StatusTest(ClientTest):
 
     def test_claim_and_holders(self):
         claim = self.make_claim(EDU)
-        self.mock.set(claim.path, State='draining', Holders=[(12, 'qemu'), (13, 'x\x1b')])
+        self.mock.set(claim.path, State='draining', Holders=[(12, 'qemu', ['group', 'device']), (13, 'x\x1b', ['cdev'])])
         for word in (claim.id, EDU):
             out = self.succeeds('status', word)
             self.assertIn(f'claim {claim.id}\n         State: draining', out)
-            self.assertIn('Open in: 12 qemu', out)
-            self.assertIn(r'13 x\x1b', out)
+            self.assertIn('Open in: 12 qemu (group device)\n', out)
+            self.assertIn(r'13 x\x1b (cdev)', out)
             self.assertIn('2026-09-21 14:13:20 UTC', out)
         self.assertEqual(self.json('status', claim.id)[0]['holders'],
-                         [{'pid': 12, 'command': 'qemu'}, {'pid': 13, 'command': 'x\x1b'}])
+                         [{'pid': 12, 'command': 'qemu', 'files': ['group', 'device']},
+                          {'pid': 13, 'command': 'x\x1b', 'files': ['cdev']}])
 
     def test_a_claim_whose_processes_are_stopped(self):
         claim = self.make_claim(EDU)
@@ -921,7 +922,7 @@ class HoldTest(ClientTest):
 
     def test_ended_from_outside(self):
         program, shown = self.hold(EDU)
-        self.mock.holders = [(program.process.pid, 'vfioctl')]
+        self.mock.holders = [(program.process.pid, 'vfioctl', ['cdev'])]
         self.mock.end_claim(self.mock.claims[shown['claim']])
         status, _, err = program.end()
         self.assertEqual(status, 1)
@@ -983,7 +984,7 @@ class HoldTest(ClientTest):
 class ReleaseTest(ClientTest):
     def test_waits_until_nobody_has_it_open(self):
         claim = self.make_claim(EDU)
-        self.mock.holders = [(77, 'qemu')]
+        self.mock.holders = [(77, 'qemu', ['cdev'])]
         program = self.start('release', '--json', claim.id)
         wait(lambda: '"draining"' in program.text(), 'the claim drains')
         self.assertIsNone(program.process.poll())
@@ -992,7 +993,7 @@ class ReleaseTest(ClientTest):
         self.mock.remove(claim.path)
         self.assertEqual(program.end()[0], 0)
         self.assertEqual(program.lines()[-3:], [
-            {'claim': claim.id, 'state': 'draining', 'holders': [{'pid': 77, 'command': 'qemu'}]},
+            {'claim': claim.id, 'state': 'draining', 'holders': [{'pid': 77, 'command': 'qemu', 'files': ['cdev']}]},
             {'claim': claim.id, 'state': 'resetting', 'holders': []},
             {'claim': claim.id, 'state': 'gone', 'holders': []}])
 
@@ -1008,13 +1009,13 @@ class ReleaseTest(ClientTest):
 
     def test_no_wait(self):
         claim = self.make_claim(EDU)
-        self.mock.holders = [(77, 'qemu')]
+        self.mock.holders = [(77, 'qemu', ['cdev'])]
         self.assertEqual(self.succeeds('release', '--no-wait', claim.id), '')
         wait(lambda: self.mock.objects[claim.path][1]['State'] == 'draining', 'the claim drains')
 
     def test_quarantine(self):
         claim = self.make_claim(EDU)
-        self.mock.holders = [(77, 'qemu')]
+        self.mock.holders = [(77, 'qemu', ['cdev'])]
         program = self.start('release', claim.id)
         wait(lambda: 'draining' in program.text(), 'the claim drains')
         self.mock.set(claim.path, State='quarantined', Failure='The reset failed.')
@@ -1036,7 +1037,7 @@ class ReleaseTest(ClientTest):
 
     def test_daemon_dies_meanwhile(self):
         claim = self.make_claim(EDU)
-        self.mock.holders = [(77, 'qemu')]
+        self.mock.holders = [(77, 'qemu', ['cdev'])]
         program = self.start('release', claim.id)
         wait(lambda: 'draining' in program.text(), 'the claim drains')
         self.mock.link.close()

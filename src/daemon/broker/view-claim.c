@@ -282,14 +282,33 @@ void view_charge_holders(const ViewHost *host, const Subject *reader, const Hold
         budget_spend(account, PURSE_HOLDERS, budget_now(), answer->cost_usec);
 }
 
-static int put_holder(const ViewSink *out, const HolderEntry *holder) {
+/* Is the i-th the first file of its kind in its process, among those of the claim? */
+static bool is_first_of_kind(const HolderAnswer *answer, size_t i, const Claim *c) {
+    const HolderEntry *e = &answer->entries[i];
+
+    while (i-- > 0 && answer->entries[i].pid == e->pid)
+        if (streq(answer->entries[i].file, e->file) && holder_entry_is_of(&answer->entries[i], c))
+            return false;
+    return holder_entry_is_of(e, c);
+}
+
+/* A process, from its first file on that is of the claim. */
+static int put_holder(const ViewSink *out, const HolderAnswer *answer, size_t first, const Claim *c) {
+    const HolderEntry *holder = &answer->entries[first];
     int r;
 
-    r = view_open(out, 'r', "us");
+    r = view_open(out, 'r', "usas");
     if (r >= 0)
         r = view_number(out, 'u', (uint32_t) holder->pid);
     if (r >= 0)
         r = view_text(out, holder->command);
+    if (r >= 0)
+        r = view_open(out, 'a', "s");
+    for (size_t i = first; r >= 0 && i < answer->n && answer->entries[i].pid == holder->pid; i++)
+        if (is_first_of_kind(answer, i, c))
+            r = view_text(out, answer->entries[i].file);
+    if (r >= 0)
+        r = view_close(out);
     return r < 0 ? r : view_close(out);
 }
 
@@ -305,7 +324,7 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
     if (answer->error < 0) /* unknown does not mean that there are none */
         return refuse(q->refusal, VFIOD_ERROR_INTERNAL, NULL,
                 "cannot find the processes that have its devices open: %s", strerror(-answer->error));
-    r = view_open(out, 'a', "(us)");
+    r = view_open(out, 'a', "(usas)");
     for (size_t i = 0; i < answer->n && n < HOLDERS_MAX && r >= 0; i++) {
         const HolderEntry *e = &answer->entries[i];
 
@@ -313,7 +332,7 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
             continue;
         last = e->pid;
         n++;
-        r = put_holder(out, e);
+        r = put_holder(out, answer, i, q->thing);
     }
     return r < 0 ? r : view_close(out);
 }
@@ -355,6 +374,6 @@ const ViewField view_claim_fields[] = {
         {"ResumeFailures", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_resume_failures},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
-        {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},
+        {"Holders", "a(usas)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command files"},
         {},
 };
