@@ -6,7 +6,7 @@
 #define NOWHERE UINT32_MAX
 
 typedef struct Edge {
-    uint32_t to : 31, mishap : 1;
+    uint32_t to : 30, mishap : 1, willed : 1;
 } Edge;
 
 typedef struct Walk {
@@ -107,7 +107,7 @@ static uint32_t add_state(Walk *w, const World *world, uint32_t parent) {
     return (uint32_t) w->n_states++;
 }
 
-static int add_edge(Walk *w, uint32_t to, bool mishap) {
+static int add_edge(Walk *w, uint32_t to, const Step *s) {
     if (w->n_edges == w->edges_allocated) {
         size_t n = MAX(w->edges_allocated * 2, (size_t) 1 << 14);
 
@@ -115,7 +115,7 @@ static int add_edge(Walk *w, uint32_t to, bool mishap) {
             return -ENOMEM;
         w->edges_allocated = n;
     }
-    w->edges[w->n_edges++] = (Edge){.to = to & 0x7fffffff, .mishap = mishap};
+    w->edges[w->n_edges++] = (Edge){.to = to & 0x3fffffff, .mishap = s->mishap, .willed = s->willed};
     return 0;
 }
 
@@ -172,6 +172,9 @@ static const char *visit(Walk *w, uint32_t state) {
     const World world = w->states[state];
     const char *broken = world_check(&world);
 
+    if (!broken && w->rules->evictions)
+        broken = world_evict_check(w->rules, &world);
+
     w->first_edge[state] = (uint32_t) w->n_edges;
     if (broken)
         return broken;
@@ -180,7 +183,7 @@ static const char *visit(Walk *w, uint32_t state) {
     for (size_t i = 0; i < w->steps.n && !broken; i++) {
         uint32_t to = add_state(w, &w->steps.steps[i].to, state);
 
-        if (to != NOWHERE && add_edge(w, to, w->steps.steps[i].mishap) < 0)
+        if (to != NOWHERE && add_edge(w, to, &w->steps.steps[i]) < 0)
             w->out_of_memory = true;
     }
     return broken;
@@ -188,56 +191,86 @@ static const char *visit(Walk *w, uint32_t state) {
 
 /* ---- Goals that must be reachable from every state ---- */
 
-typedef bool (*is_goal_t)(const World *w, unsigned claim);
+typedef bool (*is_state_t)(const WorldRules *rules, const World *w);
 
-static bool is_quiet(const World *w, unsigned claim) {
+typedef struct Goal {
+    is_state_t from; /* NULL: from every state */
+    is_state_t to;
+    bool alone; /* without anything that a client or person might do */
+    const char *broken;
+} Goal;
+
+static bool is_settled_0(const WorldRules *rules, const World *w) {
+    return world_is_settled(w, 0);
+}
+
+static bool is_settled_1(const WorldRules *rules, const World *w) {
+    return world_is_settled(w, 1);
+}
+
+static bool is_quiet(const WorldRules *rules, const World *w) {
     return world_is_quiet(w);
 }
 
-static bool leads_on(const Walk *w, size_t state, const bool *reaches) {
+static const Goal goals[] = {
+        {.to = is_settled_0, .broken = "a claim can reach neither gone nor quarantined"},
+        {.to = is_settled_1, .broken = "a claim can reach neither gone nor quarantined"},
+        {.to = is_quiet, .broken = "there is no way back to a host on which nothing is claimed"},
+};
+
+static const Goal eviction_goals[] = {
+        {world_is_evicted, world_is_evicted_or_waits, true, "an eviction does not end by itself"},
+        {world_waits_for_evicted, world_waiter_has_it, true,
+                "who waits for an evicted claim does not get it"},
+};
+
+static bool leads_on(const Walk *w, size_t state, const Goal *g, const bool *reaches) {
     for (size_t e = w->first_edge[state]; e < w->first_edge[state + 1]; e++)
-        if (!w->edges[e].mishap && reaches[w->edges[e].to])
+        if (!w->edges[e].mishap && !(g->alone && w->edges[e].willed) && reaches[w->edges[e].to])
             return true;
     return false;
 }
 
 /* Can the goal be reached from every state without relying on mishaps? *ret_state: the nearest state where it
  * cannot. */
-static int find_trap(const Walk *w, is_goal_t is_goal, unsigned claim, uint32_t *ret_state) {
+static int find_trap(const Walk *w, const Goal *g, uint32_t *ret_state) {
     _cleanup_free_ bool *reaches = calloc(w->n_states, sizeof(*reaches));
     bool changed = true;
 
     if (!reaches)
         return -ENOMEM;
     for (size_t i = 0; i < w->n_states; i++)
-        reaches[i] = is_goal(&w->states[i], claim);
+        reaches[i] = g->to(w->rules, &w->states[i]);
     while (changed) {
         changed = false;
         for (size_t i = w->n_states; i-- > 0;)
-            if (!reaches[i] && leads_on(w, i, reaches))
+            if (!reaches[i] && leads_on(w, i, g, reaches))
                 reaches[i] = changed = true;
     }
     for (size_t i = 0; i < w->n_states; i++)
-        if (!reaches[i]) {
+        if (!reaches[i] && (!g->from || g->from(w->rules, &w->states[i]))) {
             *ret_state = (uint32_t) i;
             return 1;
         }
     return 0;
 }
 
-static int check_ways_out(Walk *w, const char **ret_broken, uint32_t *ret_state) {
+static int check_goals(Walk *w, const Goal *g, size_t n, const char **ret_broken, uint32_t *ret_state) {
     int r = 0;
 
-    for (unsigned k = 0; k < N_CLAIMS && r == 0; k++) {
-        r = find_trap(w, world_is_settled, k, ret_state);
-        *ret_broken = "a claim can reach neither gone nor quarantined";
+    for (size_t i = 0; i < n && r == 0; i++) {
+        r = find_trap(w, &g[i], ret_state);
+        if (r > 0)
+            *ret_broken = g[i].broken;
     }
-    if (r == 0) {
-        r = find_trap(w, is_quiet, 0, ret_state);
-        *ret_broken = "there is no way back to a host on which nothing is claimed";
-    }
-    if (r <= 0)
-        *ret_broken = NULL;
+    return r;
+}
+
+static int check_ways_out(Walk *w, const char **ret_broken, uint32_t *ret_state) {
+    int r = check_goals(w, goals, ELEMENTSOF(goals), ret_broken, ret_state);
+
+    if (r == 0 && w->rules->evictions)
+        r = check_goals(w, eviction_goals, ELEMENTSOF(eviction_goals), ret_broken, ret_state);
     return MIN(r, 0);
 }
 

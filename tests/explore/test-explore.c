@@ -7,6 +7,7 @@
  * TAP, with the sizes of walks as comments. A number as argument limits the states of each walk; a walk that
  * was cut short says so. */
 
+#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -47,6 +48,10 @@ static const NamedWorld worlds[] = {
                 {.wishes = {{A}}, .unplugs = A | B, .hangs = true, .asks = true, .retries = true}},
         {"one claim over a group, and a full disk",
                 {.wishes = {{A}}, .disk_fails = true, .hangs = true, .reserves = true, .retries = true}},
+        {"one claim over two groups, and a full disk",
+                {.wishes = {{A | C}}, .simple = true, .disk_fails = true}},
+        {"one claim over two groups, and a kernel that hangs",
+                {.wishes = {{A | C}}, .simple = true, .hangs = true}},
         {"two claims want devices of one group, with a queue", {.wishes = {{A}, {B}}, .queues = true}},
         {"two claims want one device, with tickets and a full disk",
                 {.wishes = {{C}, {C}}, .disk_fails = true, .reserves = true}},
@@ -59,6 +64,49 @@ static const NamedWorld worlds[] = {
         {"two claims want one device, which is pulled out",
                 {.wishes = {{C}, {C}}, .unplugs = C, .hangs = true, .retries = true}},
         {"two claims have nothing in common", {.wishes = {{A}, {C}}, .simple = true}},
+};
+
+#define TICK EVICTION_IN_DEFAULT_SEC
+
+static const EvictionSteps eviction_steps = {.name = "as they are",
+        .begin = eviction_begin,
+        .answer = eviction_answer,
+        .is_due = eviction_is_due,
+        .stop_usec = eviction_stop_usec,
+        .end = eviction_end,
+        .for_waiter = eviction_for_waiter,
+        .limit = stop_limit,
+        .signal = stop_signal,
+        .note_sent = stop_note_sent};
+
+static const NamedWorld evicting_worlds[] = {
+        {"a claim with a deadline, an operator, and a rule that stops holders",
+                {.wishes = {{C}},
+                        .unplugs = C,
+                        .hangs = true,
+                        .evictions = &eviction_steps,
+                        .operator_evicts = true,
+                        .hold = {.eviction_delay_sec = TICK,
+                                .max_duration_sec = TICK,
+                                .stop_after_sec = TICK}}},
+        {"a claim with a deadline, an operator, and a rule that stops nobody",
+                {.wishes = {{C}},
+                        .unplugs = C,
+                        .evictions = &eviction_steps,
+                        .operator_evicts = true,
+                        .hold = {.eviction_delay_sec = TICK, .max_duration_sec = TICK}}},
+        {"a claim that an operator evicts, and a rule that stops who keeps the device",
+                {.wishes = {{C}},
+                        .hangs = true,
+                        .evictions = &eviction_steps,
+                        .operator_evicts = true,
+                        .hold = {.stop_after_sec = TICK, .drain_timeout_sec = TICK}}},
+        {"a claim gives way to a request of a higher priority",
+                {.wishes = {{C}, {C}},
+                        .queues = true,
+                        .evictions = &eviction_steps,
+                        .operator_evicts = true,
+                        .hold = {.max_duration_sec = TICK, .stop_after_sec = TICK, .preemptible = true}}},
 };
 
 /* For broken machines: these worlds are small, and use every cell between them. */
@@ -92,6 +140,150 @@ static void walk(const NamedWorld *w) {
     all_states += e.n_states;
     all_steps += e.n_steps;
     tell(r >= 0 && !e.broken && (e.complete || bound < STATES_MAX), w->name);
+}
+
+/* ---- Evictions that are broken ---- */
+
+static int prolong(
+        Eviction *v, const EvictionWish *wish, uint64_t real_usec, uint64_t boot_usec, Refusal *refusal) {
+    if (!wish->cancel)
+        *v = (Eviction){};
+    return eviction_begin(v, wish, real_usec, boot_usec, refusal);
+}
+
+static int give_any_time(Eviction *v, uint64_t more_sec, uint32_t max_sec, Refusal *refusal) {
+    return eviction_answer(v, more_sec, UINT32_MAX, refusal);
+}
+
+static int forget_answers(Eviction *v, uint64_t more_sec, uint32_t max_sec, Refusal *refusal) {
+    v->more_sec = 0;
+    return eviction_answer(v, more_sec, max_sec, refusal);
+}
+
+static bool is_never_due(Eviction *v, uint64_t boot_usec) {
+    return false;
+}
+
+static bool is_always_due(Eviction *v, uint64_t boot_usec) {
+    return eviction_is_due(v, UINT64_MAX);
+}
+
+static uint64_t stop_without_rule(const HoldTerms *terms, uint64_t eviction_usec) {
+    return eviction_usec + terms->stop_after_sec * UINT64_C(1000000);
+}
+
+static uint64_t stop_at_once(const HoldTerms *terms, uint64_t eviction_usec) {
+    return terms->stop_after_sec == 0 ? 0 : eviction_usec;
+}
+
+static uint64_t stop_never(const HoldTerms *terms, uint64_t eviction_usec) {
+    return 0;
+}
+
+static void end_without_stop(Eviction *v, const HoldTerms *terms, Stop *s) {
+    *v = (Eviction){};
+}
+
+static void end_too_soon(Eviction *v, const HoldTerms *terms, Stop *s) {
+    HoldTerms hasty = *terms;
+
+    hasty.stop_after_sec = terms->stop_after_sec > 0;
+    v->deadline_usec -= MIN(v->deadline_usec, TICK * UINT64_C(1000000));
+    eviction_end(v, &hasty, s);
+}
+
+static EvictionMove cancel_all(const Eviction *v, bool wanted, bool spared, bool deadline_is_over) {
+    return !wanted && v->state != EVICTION_NONE ? EVICTION_IS_CANCELLED
+                                                : eviction_for_waiter(v, wanted, spared, deadline_is_over);
+}
+
+static EvictionMove forget_deadline(const Eviction *v, bool wanted, bool spared, bool deadline_is_over) {
+    return eviction_for_waiter(v, wanted, spared, false);
+}
+
+static EvictionMove never_give_way(const Eviction *v, bool wanted, bool spared, bool deadline_is_over) {
+    return wanted ? EVICTION_STAYS : eviction_for_waiter(v, wanted, spared, deadline_is_over);
+}
+
+static EvictionMove never_cancel(const Eviction *v, bool wanted, bool spared, bool deadline_is_over) {
+    return wanted ? eviction_for_waiter(v, wanted, spared, deadline_is_over) : EVICTION_STAYS;
+}
+
+static void limit_nothing(Stop *s, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec) {
+}
+
+static int kill_first(const Stop *s) {
+    return SIGKILL;
+}
+
+static int never_kill(const Stop *s) {
+    return SIGTERM;
+}
+
+static void note_nothing(Stop *s, bool any, uint64_t real_usec, uint64_t boot_usec) {
+    stop_note_sent(s, false, real_usec, boot_usec);
+}
+
+static EvictionSteps broken_evictions[] = {
+        {.name = "a deadline prolongs an eviction", .begin = prolong},
+        {.name = "a holder gets any time", .answer = give_any_time},
+        {.name = "what a holder got is not counted", .answer = forget_answers},
+        {.name = "nothing is ever overdue", .is_due = is_never_due},
+        {.name = "everything is overdue at once", .is_due = is_always_due},
+        {.name = "a holder is stopped without a rule", .stop_usec = stop_without_rule},
+        {.name = "a claim is ended when it is overdue", .stop_usec = stop_at_once},
+        {.name = "a claim is never ended", .stop_usec = stop_never},
+        {.name = "who ends a claim may keep the device", .end = end_without_stop},
+        {.name = "who ends a claim is stopped at once", .end = end_too_soon},
+        {.name = "no request evicts", .for_waiter = never_give_way},
+        {.name = "a request that leaves cancels every eviction", .for_waiter = cancel_all},
+        {.name = "a request that leaves cancels a deadline", .for_waiter = forget_deadline},
+        {.name = "a request that leaves cancels nothing", .for_waiter = never_cancel},
+        {.name = "a claim drains forever", .limit = limit_nothing},
+        {.name = "holders are killed first", .signal = kill_first},
+        {.name = "holders are never killed", .signal = never_kill},
+        {.name = "signals are not counted", .note_sent = note_nothing},
+        {.name = "the record lacks the eviction", .unrecorded = true},
+};
+
+/* The invariant that it breaks, or NULL. */
+static const char *try_eviction(EvictionSteps *e) {
+#define AS_IT_IS(field) e->field = e->field ?: eviction_steps.field
+    AS_IT_IS(begin);
+    AS_IT_IS(answer);
+    AS_IT_IS(is_due);
+    AS_IT_IS(stop_usec);
+    AS_IT_IS(end);
+    AS_IT_IS(for_waiter);
+    AS_IT_IS(limit);
+    AS_IT_IS(signal);
+    AS_IT_IS(note_sent);
+    for (size_t i = 0; i < ELEMENTSOF(evicting_worlds); i++) {
+        WorldRules rules = evicting_worlds[i].rules;
+        Explored result;
+
+        rules.step = machine_step;
+        rules.evictions = e;
+        if (explore(&rules, bound, /* loud= */ false, &result) < 0)
+            return NULL;
+        if (result.broken)
+            return result.broken;
+    }
+    return NULL;
+}
+
+static void check_broken_evictions(void) {
+    unsigned n = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(broken_evictions); i++) {
+        const char *broken = try_eviction(&broken_evictions[i]);
+
+        printf("# %s: %s\n", broken_evictions[i].name, broken ?: "not noticed");
+        n += broken != NULL;
+    }
+    printf("# %zu broken decisions about evictions: %u break an invariant\n", ELEMENTSOF(broken_evictions),
+            n);
+    tell(n == ELEMENTSOF(broken_evictions) || bound < STATES_MAX, "every broken eviction is noticed");
 }
 
 /* ---- Cells that no world uses ---- */
@@ -271,8 +463,11 @@ int main(int argc, char **argv) {
         walk(&small_worlds[i]);
     for (size_t i = 0; i < ELEMENTSOF(worlds); i++)
         walk(&worlds[i]);
+    for (size_t i = 0; i < ELEMENTSOF(evicting_worlds); i++)
+        walk(&evicting_worlds[i]);
     printf("# %zu states and %zu steps in all\n", all_states, all_steps);
     check_cells();
+    check_broken_evictions();
     check_mutants();
     printf("1..%u\n", n_tests);
     return n_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

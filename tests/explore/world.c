@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "world.h"
-
 #include <stdio.h>
+
+#include "world-internal.h"
 
 #define BIT(i) (1U << (i))
 #define FIRST_GROUP 0x3U
@@ -48,7 +48,7 @@ static void set_late(World *w, unsigned d, Late late) {
     w->late = (w->late & ~(3U << (2 * d)) & 0x3f) | (uint32_t) late << (2 * d);
 }
 
-static void broken_unless(Steps *s, bool holds, const char *what) {
+void world_broken_unless(Steps *s, bool holds, const char *what) {
     if (!holds)
         s->broken = what;
 }
@@ -56,12 +56,12 @@ static void broken_unless(Steps *s, bool holds, const char *what) {
 /* Three numbers of five bits, the first one lowest. */
 #define NO_EVENTS 0x7fffU
 
-static void push(Steps *s, World *w, unsigned k, ClaimEvent event) {
+void world_push(Steps *s, World *w, unsigned k, ClaimEvent event) {
     unsigned shift = 0;
 
     while (shift < 15 && (w->events[k] >> shift & 31) != NO_EVENT)
         shift += 5;
-    broken_unless(s, shift < 15, "more events wait than the model has room for");
+    world_broken_unless(s, shift < 15, "more events wait than the model has room for");
     w->events[k] = (uint16_t) ((w->events[k] & ~(31U << shift) & NO_EVENTS) | (unsigned) event << shift);
     w->claims[k].busy = 1;
 }
@@ -98,16 +98,24 @@ World world_initial(void) {
 
 /* ---- Steps ---- */
 
-static World *add(Steps *s, const World *w, const char *what, int claim, bool mishap) {
+World *world_add(Steps *s, const World *w, const char *what, int claim, bool mishap) {
     assert(s->n < STEPS_MAX);
     s->steps[s->n] = (Step){.to = *w, .what = what, .claim = claim, .mishap = mishap};
     return &s->steps[s->n++].to;
 }
 
-#define OWN(what) add(s, w, what, (int) k, false)
-#define MISHAP(what) add(s, w, what, (int) k, true)
+World *world_will(Steps *s, const World *w, const char *what, unsigned k) {
+    World *t = world_add(s, w, what, (int) k, false);
 
-static void write_record(World *t, unsigned k) {
+    s->steps[s->n - 1].willed = true;
+    return t;
+}
+
+#define OWN(what) world_add(s, w, what, (int) k, false)
+#define WILLED(what) world_will(s, w, what, k)
+#define MISHAP(what) world_add(s, w, what, (int) k, true)
+
+void world_write_record(World *t, unsigned k) {
     Memory *c = &t->claims[k];
     Outside *o = &t->outside[k];
 
@@ -116,6 +124,8 @@ static void write_record(World *t, unsigned k) {
     o->want = c->want & 7;
     o->progress = c->progress & 0x1ff;
     c->dirty = 0;
+    if (k == EVICTED)
+        t->evicting.record = t->evicting.now;
 }
 
 static void charge(World *t, unsigned k) {
@@ -131,7 +141,7 @@ static void discharge(World *t, unsigned k) {
 /* ---- Effects (run_effects() in claim-run.c) ---- */
 
 static World *run(Steps *s, const World *w, unsigned k, unsigned effect, const char *what, bool mishap) {
-    World *t = add(s, w, what, (int) k, mishap);
+    World *t = world_add(s, w, what, (int) k, mishap);
 
     t->claims[k].effects &= ~effect & 0x1fff;
     return t;
@@ -156,16 +166,16 @@ static void run_open(Steps *s, const World *w, unsigned k, const WorldRules *rul
     World *t;
 
     if (can_open(w, k))
-        push(s, run(s, w, k, CLAIM_EFFECT_OPEN, "the nodes are open", false), k, CLAIM_EVENT_OPENED);
+        world_push(s, run(s, w, k, CLAIM_EFFECT_OPEN, "the nodes are open", false), k, CLAIM_EVENT_OPENED);
     t = run(s, w, k, CLAIM_EFFECT_OPEN, "a node cannot be opened", can_open(w, k));
     t->claims[k].refused = 1;
-    push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
+    world_push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
     if (!rules->hangs)
         return;
     t = run(s, w, k, CLAIM_EFFECT_OPEN, "a device does not wake up", true);
     set_progress(&t->claims[k], first_of(w->claims[k].want), MEMBER_BAD);
     t->claims[k].refused = 1;
-    push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
+    world_push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
     t = run(s, w, k, CLAIM_EFFECT_OPEN, "a worker is to open the groups", true);
     t->claims[k].work = WORK_OPEN;
     t->claims[k].task = TASK_RUNNING;
@@ -176,11 +186,11 @@ static void give(Steps *s, World *t, unsigned k) {
     Outside *o = &t->outside[k];
     unsigned fresh = c->want & ~o->lost;
 
-    broken_unless(s, o->allowed, "files leave without a yes");
-    broken_unless(s, (fresh & ~t->moved) == 0, "files leave over a device that is not bound");
-    broken_unless(s, (fresh & t->used) == 0, "a device is handed on that was not reset");
-    broken_unless(s, o->record == CLAIM_HELD, "files leave before the record says so");
-    broken_unless(s, o->kept, "files leave before the service manager has the lifeline");
+    world_broken_unless(s, o->allowed, "files leave without a yes");
+    world_broken_unless(s, (fresh & ~t->moved) == 0, "files leave over a device that is not bound");
+    world_broken_unless(s, (fresh & t->used) == 0, "a device is handed on that was not reset");
+    world_broken_unless(s, o->record == CLAIM_HELD, "files leave before the record says so");
+    world_broken_unless(s, o->kept, "files leave before the service manager has the lifeline");
     c->granted = 1;
     c->waiting = 0;
     o->files = o->lifeline = 1;
@@ -192,16 +202,19 @@ static void run_reply(Steps *s, const World *w, unsigned k, const WorldRules *ru
     World *t;
 
     if (c->dirty) {
-        write_record(OWN("the record is written"), k);
+        t = OWN("the record is written");
+        world_evict_limit(t, k, rules);
+        world_write_record(t, k);
         if (!rules->disk_fails)
             return;
         t = run(s, w, k, CLAIM_EFFECT_REPLY, "the record cannot be written", true);
         t->claims[k].refused = 1;
-        push(s, t, k, CLAIM_EVENT_RELEASE);
+        world_push(s, t, k, CLAIM_EVENT_RELEASE);
         return;
     }
     if (!c->waiting) {
-        push(s, run(s, w, k, CLAIM_EFFECT_REPLY, "nobody takes the files", false), k, CLAIM_EVENT_RELEASE);
+        world_push(
+                s, run(s, w, k, CLAIM_EFFECT_REPLY, "nobody takes the files", false), k, CLAIM_EVENT_RELEASE);
         return;
     }
     if (!w->outside[k].kept)
@@ -217,10 +230,10 @@ static void run_ticket(Steps *s, const World *w, unsigned k, const WorldRules *r
     if (c->dirty && rules->disk_fails) {
         t = run(s, w, k, CLAIM_EFFECT_TICKET, "the record cannot be written", true);
         t->claims[k].refused = 1;
-        push(s, t, k, CLAIM_EVENT_RELEASE);
+        world_push(s, t, k, CLAIM_EVENT_RELEASE);
     }
     if (c->dirty) {
-        write_record(OWN("the record is written"), k);
+        world_write_record(OWN("the record is written"), k);
         return;
     }
     t = run(s, w, k, CLAIM_EFFECT_TICKET, "the ticket leaves", false);
@@ -228,24 +241,24 @@ static void run_ticket(Steps *s, const World *w, unsigned k, const WorldRules *r
     t->claims[k].granted = c->waiting;
     t->claims[k].waiting = 0;
     if (!c->waiting)
-        push(s, t, k, CLAIM_EVENT_RELEASE);
+        world_push(s, t, k, CLAIM_EVENT_RELEASE);
 }
 
 static void run_watch_close(Steps *s, const World *w, unsigned k) {
     World *t = run(s, w, k, CLAIM_EFFECT_WATCH_CLOSE, "it is watched for its close", false);
 
     t->claims[k].watched = 1;
-    if (!w->outside[k].files && !is_pushed(w, k, CLAIM_EVENT_CLOSED))
-        push(s, t, k, CLAIM_EVENT_CLOSED);
+    if (!w->outside[k].files && !world_evict_searches(w, k) && !is_pushed(w, k, CLAIM_EVENT_CLOSED))
+        world_push(s, t, k, CLAIM_EVENT_CLOSED);
 }
 
 static void run_work(Steps *s, const World *w, unsigned k, unsigned effect, Work work, const char *what) {
     Memory *c = &run(s, w, k, effect, what, false)->claims[k];
 
-    broken_unless(s, !w->outside[k].files || w->outside[k].lifted,
+    world_broken_unless(s, !w->outside[k].files || w->outside[k].lifted,
             work == WORK_BIND ? "a device that is open is bound" : "a device is taken back while it is open");
     if (work == WORK_BIND)
-        broken_unless(s, w->outside[k].allowed, "a device is bound without a yes");
+        world_broken_unless(s, w->outside[k].allowed, "a device is bound without a yes");
     else
         c->watched = 0;
     c->work = work;
@@ -263,6 +276,8 @@ static void run_forget(Steps *s, const World *w, unsigned k) {
     t = run(s, w, k, CLAIM_EFFECT_FORGET, "the record is removed", false);
     t->claims[k].dirty = 0;
     t->outside[k].record = NO_STATE;
+    if (k == EVICTED)
+        t->evicting.record = (Times){};
 }
 
 static void run_authorize(Steps *s, const World *w, unsigned k) {
@@ -271,7 +286,7 @@ static void run_authorize(Steps *s, const World *w, unsigned k) {
     t->claims[k].asked = 1;
     t = run(s, w, k, CLAIM_EFFECT_AUTHORIZE, "nobody can be asked", true);
     t->claims[k].refused = 1;
-    push(s, t, k, CLAIM_EVENT_DENIED);
+    world_push(s, t, k, CLAIM_EVENT_DENIED);
 }
 
 static void run_refuse(Steps *s, const World *w, unsigned k) {
@@ -351,7 +366,7 @@ static void end_work(Steps *s, World *t, unsigned k) {
 
     c->work = WORK_NONE;
     c->index = 0;
-    push(s, t, k,
+    world_push(s, t, k,
             work == WORK_BIND            ? CLAIM_EVENT_BOUND
                     : work == WORK_RESET ? (bad ? CLAIM_EVENT_RESET_FAILED : CLAIM_EVENT_RESET_DONE)
                     : bad                ? CLAIM_EVENT_RESTORE_FAILED
@@ -364,7 +379,7 @@ static void fail_binding(Steps *s, World *t, unsigned k) {
     c->refused = 1;
     c->work = WORK_NONE;
     c->index = 0;
-    push(s, t, k, CLAIM_EVENT_BIND_FAILED);
+    world_push(s, t, k, CLAIM_EVENT_BIND_FAILED);
 }
 
 /* No worker, or no record. */
@@ -390,7 +405,7 @@ static void next_work(Steps *s, const World *w, unsigned k, const WorldRules *ru
         c->index++;
     if (c->index == N_DEVICES) {
         end_work(s, &here, k);
-        (void) add(s, &here, "nothing is left to do", (int) k, false);
+        (void) world_add(s, &here, "nothing is left to do", (int) k, false);
         return;
     }
     d = device_at(c);
@@ -403,7 +418,7 @@ static void next_work(Steps *s, const World *w, unsigned k, const WorldRules *ru
             cannot_begin(s, MISHAP("no worker can be started"), k, d);
         return;
     }
-    write_record(OWN("the record is written before"), k);
+    world_write_record(OWN("the record is written before"), k);
     if (!rules->disk_fails)
         return;
     if (c->work == WORK_BIND)
@@ -498,13 +513,13 @@ static void report_open(Steps *s, const World *w, unsigned k) {
     if (w->claims[k].task == TASK_DONE) {
         t = OWN("the daemon hears that the groups are open");
         t->claims[k].work = t->claims[k].task = 0;
-        push(s, t, k, CLAIM_EVENT_OPENED);
+        world_push(s, t, k, CLAIM_EVENT_OPENED);
         return;
     }
-    t = add(s, w, "a worker cannot open a group", (int) k, can_open(w, k));
+    t = world_add(s, w, "a worker cannot open a group", (int) k, can_open(w, k));
     t->claims[k].work = t->claims[k].task = 0;
     t->claims[k].refused = 1;
-    push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
+    world_push(s, t, k, CLAIM_EVENT_OPEN_FAILED);
     t = MISHAP("the open does not come back");
     t->claims[k].work = t->claims[k].task = 0;
     t->claims[k].refused = 1;
@@ -513,7 +528,7 @@ static void report_open(Steps *s, const World *w, unsigned k) {
             set_progress(&t->claims[k], d, MEMBER_BAD);
     t->claims[k].timed = w->claims[k].members;
     t->stuck |= w->claims[k].members;
-    push(s, t, k, CLAIM_EVENT_WORKER_STUCK);
+    world_push(s, t, k, CLAIM_EVENT_WORKER_STUCK);
 }
 
 static void report(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -574,14 +589,15 @@ static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRu
     Transition transition = rules->step(before, event);
 
     world_cells[before][event] = true;
-    broken_unless(
+    world_broken_unless(
             s, !(transition.effects & CLAIM_EFFECT_IMPOSSIBLE), "an event that the table calls impossible");
     if (transition.effects & CLAIM_EFFECT_IMPOSSIBLE)
         return;
     if (event == CLAIM_EVENT_RELEASE || event == CLAIM_EVENT_DEVICE_GONE)
         t->outside[k].released = 1;
     else
-        broken_unless(s, transition.next != before || transition.effects != 0, "an answer changes nothing");
+        world_broken_unless(
+                s, transition.next != before || transition.effects != 0, "an answer changes nothing");
     if (transition.effects & CLAIM_EFFECT_DEFER) {
         c->deferred |= event == CLAIM_EVENT_RELEASE ? 1 : 2;
         return;
@@ -592,14 +608,17 @@ static void feed(Steps *s, World *t, unsigned k, ClaimEvent event, const WorldRu
     c->effects = transition.effects & 0x1fff;
     if (transition.next == before)
         return;
-    broken_unless(s, transition.next != CLAIM_GONE || bad_members(c) == 0, "a claim ends with a bad device");
+    world_broken_unless(
+            s, transition.next != CLAIM_GONE || bad_members(c) == 0, "a claim ends with a bad device");
     c->state = transition.next & 15;
+    if (rules->evictions)
+        world_evict_note(t, k, before, transition.next, rules);
     if (c->state == CLAIM_QUARANTINED && before != CLAIM_REQUESTED)
         keep_bad(c);
     if (c->state == CLAIM_QUARANTINED && is_left_over(t, k))
-        push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+        world_push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
     else if (c->state == CLAIM_QUARANTINED && before != CLAIM_REQUESTED && stuck_is_over(t, k))
-        push(s, t, k, CLAIM_EVENT_RETURNED);
+        world_push(s, t, k, CLAIM_EVENT_RETURNED);
 }
 
 static void take_event(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -614,9 +633,9 @@ static void push_deferred(Steps *s, const World *w, unsigned k) {
     Memory *c = &t->claims[k];
 
     if (c->deferred & 1)
-        push(s, t, k, CLAIM_EVENT_RELEASE);
+        world_push(s, t, k, CLAIM_EVENT_RELEASE);
     if (c->deferred & 2)
-        push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+        world_push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
     c->deferred = c->due = 0;
 }
 
@@ -624,13 +643,15 @@ static void end_claim(Steps *s, const World *w, unsigned k) {
     const Outside *o = &w->outside[k];
     World *t = OWN("the claim is over");
 
-    broken_unless(s, !w->claims[k].waiting, "a claim ends and its caller has no answer");
-    broken_unless(s, o->record == NO_STATE, "a claim ends and leaves its record");
-    broken_unless(s, !o->kept, "a claim ends and leaves its lifeline with the service manager");
-    broken_unless(s, !w->claims[k].charged || (w->claims[k].members & ~o->lost & w->moved) == 0,
+    world_broken_unless(s, !w->claims[k].waiting, "a claim ends and its caller has no answer");
+    world_broken_unless(s, o->record == NO_STATE, "a claim ends and leaves its record");
+    world_broken_unless(s, !o->kept, "a claim ends and leaves its lifeline with the service manager");
+    world_broken_unless(s, !w->claims[k].charged || (w->claims[k].members & ~o->lost & w->moved) == 0,
             "a claim ends and leaves a device on the vfio driver");
     discharge(t, k);
     clear(t, k);
+    if (k == EVICTED)
+        t->evicting = (Evicting){.review = t->evicting.review};
     t->outside[k].allowed = t->outside[k].lifted = t->outside[k].released = 0;
     t->outside[k].lost = 0;
 }
@@ -654,7 +675,7 @@ static void go_on(Steps *s, const World *w, unsigned k, const WorldRules *rules)
     else {
         World *t = OWN("the record is written, and the daemon waits again");
 
-        write_record(t, k);
+        world_write_record(t, k);
         t->claims[k].busy = 0;
         if (rules->disk_fails)
             MISHAP("the record cannot be written, and the daemon waits again")->claims[k].busy = 0;
@@ -685,12 +706,12 @@ static void allow(Steps *s, World *t, unsigned k) {
     charge(t, k);
     t->outside[k].allowed = 1;
     t->outside[k].lost = 0; /* the present device is judged */
-    push(s, t, k, c->reserving ? CLAIM_EVENT_RESERVED : CLAIM_EVENT_ALLOWED);
+    world_push(s, t, k, c->reserving ? CLAIM_EVENT_RESERVED : CLAIM_EVENT_ALLOWED);
 }
 
 static void deny(Steps *s, World *t, unsigned k) {
     t->claims[k].refused = 1;
-    push(s, t, k, CLAIM_EVENT_DENIED);
+    world_push(s, t, k, CLAIM_EVENT_DENIED);
 }
 
 static void request(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -733,7 +754,7 @@ static void redeem(Steps *s, const World *w, unsigned k) {
         t->outside[r].record = NO_STATE;
         discharge(t, r);
         allow(s, t, k);
-        push(s, t, r, CLAIM_EVENT_REDEEMED);
+        world_push(s, t, r, CLAIM_EVENT_REDEEMED);
     }
 }
 
@@ -742,9 +763,9 @@ static void leave(Steps *s, const World *w, unsigned k) {
 
     if (!w->claims[k].waiting || (w->claims[k].deferred & 1))
         return;
-    t = OWN("the caller goes away");
+    t = WILLED("the caller goes away");
     t->claims[k].waiting = 0;
-    push(s, t, k, CLAIM_EVENT_RELEASE);
+    world_push(s, t, k, CLAIM_EVENT_RELEASE);
 }
 
 /* A claim that is over is not released again. */
@@ -756,10 +777,10 @@ static void release(Steps *s, const World *w, unsigned k, const WorldRules *rule
     if ((w->claims[k].state >= CLAIM_DRAINING && t.next == w->claims[k].state && t.effects == 0) ||
             (w->claims[k].deferred & 1))
         return;
-    to = OWN(what);
+    to = w->outside[k].lifeline ? WILLED(what) : OWN(what);
     to->claims[k].refused |= to->claims[k].state == CLAIM_AUTHORIZING ||
             to->claims[k].state == CLAIM_WAITING || to->claims[k].state == CLAIM_RESERVED;
-    push(s, to, k, CLAIM_EVENT_RELEASE);
+    world_push(s, to, k, CLAIM_EVENT_RELEASE);
 }
 
 /* The policy allows it, and another claim has it. */
@@ -777,7 +798,7 @@ static void wait_in_queue(Steps *s, const World *w, unsigned k, const WorldRules
         return;
     t = OWN("others have it, and the caller waits in the queue");
     t->claims[k].asked = 0;
-    push(s, t, k, CLAIM_EVENT_QUEUED);
+    world_push(s, t, k, CLAIM_EVENT_QUEUED);
 }
 
 static void decide(Steps *s, const World *w, unsigned k, const WorldRules *rules) {
@@ -786,8 +807,8 @@ static void decide(Steps *s, const World *w, unsigned k, const WorldRules *rules
     if (possible)
         allow(s, OWN("the policy allows it"), k);
     if (possible && rules->asks)
-        push(s, OWN("the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
-    deny(s, add(s, w, "it is denied", (int) k, possible), k);
+        world_push(s, OWN("the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
+    deny(s, world_add(s, w, "it is denied", (int) k, possible), k);
     wait_in_queue(s, w, k, rules);
     redeem(s, w, k);
     leave(s, w, k);
@@ -811,8 +832,8 @@ static void take_turn(Steps *s, const World *w, unsigned k, const WorldRules *ru
     if (possible)
         allow(s, OWN("its turn comes"), k);
     if (possible && rules->asks)
-        push(s, OWN("its turn comes, and the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
-    deny(s, add(s, w, "it has waited too long, or is denied", (int) k, possible), k);
+        world_push(s, OWN("its turn comes, and the policy wants a person's answer"), k, CLAIM_EVENT_ASK);
+    deny(s, world_add(s, w, "it has waited too long, or is denied", (int) k, possible), k);
     release(s, w, k, rules, "it is released while it waits");
     leave(s, w, k);
 }
@@ -838,13 +859,13 @@ static void client_step(Steps *s, const World *w, unsigned k, const WorldRules *
             release(s, w, k, rules, "the reservation expires");
         return;
     case CLAIM_DRAINING:
-        if (c->watched && !w->outside[k].files)
-            push(s, OWN("the last file is closed"), k, CLAIM_EVENT_CLOSED);
+        if (c->watched && !w->outside[k].files && !world_evict_searches(w, k))
+            world_push(s, OWN("the last file is closed"), k, CLAIM_EVENT_CLOSED);
         break;
     case CLAIM_QUARANTINED:
-        push(s, OWN("an operator lifts the quarantine"), k, CLAIM_EVENT_FORGET);
+        world_push(s, WILLED("an operator lifts the quarantine"), k, CLAIM_EVENT_FORGET);
         if (rules->retries && (c->members & w->stuck) == 0 && bad_members(c) != 0)
-            push(s, MISHAP("an operator has it tried again"), k, CLAIM_EVENT_RETURNED);
+            world_push(s, MISHAP("an operator has it tried again"), k, CLAIM_EVENT_RETURNED);
         break;
     default:
         leave(s, w, k);
@@ -855,7 +876,7 @@ static void client_step(Steps *s, const World *w, unsigned k, const WorldRules *
 
 /* broker_device_removed(), and broker_device_changed() where it has left its driver */
 static void hear_of_removal(Steps *s, const World *w, unsigned d) {
-    World *t = add(s, w, "the daemon hears that it is gone", STEP_OF_NOBODY, false);
+    World *t = world_add(s, w, "the daemon hears that it is gone", STEP_OF_NOBODY, false);
 
     t->unheard &= ~BIT(d) & 7;
     for (unsigned k = 0; k < N_CLAIMS; k++) {
@@ -867,18 +888,18 @@ static void hear_of_removal(Steps *s, const World *w, unsigned d) {
             continue;
         if (c->state == CLAIM_QUARANTINED && (c->members & ~t->outside[k].lost & t->present) != 0)
             continue;
-        push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+        world_push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
     }
 }
 
 /* The kernel has no more work in progress. */
 static void hear_of_return(Steps *s, const World *w, unsigned d) {
-    World *t = add(s, w, "the daemon hears that a worker came back", STEP_OF_NOBODY, false);
+    World *t = world_add(s, w, "the daemon hears that a worker came back", STEP_OF_NOBODY, false);
 
     t->stuck &= ~BIT(d) & 7;
     for (unsigned k = 0; k < N_CLAIMS; k++)
         if (w->claims[k].state == CLAIM_QUARANTINED && has(w->claims[k].members, d) && stuck_is_over(t, k)) {
-            push(s, t, k, CLAIM_EVENT_RETURNED);
+            world_push(s, t, k, CLAIM_EVENT_RETURNED);
             return;
         }
 }
@@ -894,6 +915,8 @@ static void daemon_steps(Steps *s, const World *w, const WorldRules *rules) {
         if (w->claims[k].task != TASK_NONE)
             report(s, w, k, rules);
     }
+    if (rules->evictions)
+        world_evict_steps(s, w, rules);
     for (unsigned d = 0; d < N_DEVICES; d++) {
         if (has(w->unheard, d))
             hear_of_removal(s, w, d);
@@ -905,7 +928,7 @@ static void daemon_steps(Steps *s, const World *w, const WorldRules *rules) {
 /* ---- A crash, and the start after it (recover.c) ---- */
 
 static void crash(Steps *s, const World *w) {
-    World *t = add(s, w, "the daemon is killed", STEP_OF_NOBODY, true);
+    World *t = world_add(s, w, "the daemon is killed", STEP_OF_NOBODY, true);
 
     for (unsigned k = 0; k < N_CLAIMS; k++) {
         const Memory *c = &w->claims[k];
@@ -915,17 +938,20 @@ static void crash(Steps *s, const World *w) {
             set_late(t, device_at(c), c->work == WORK_BIND ? LATE_BIND : LATE_RESTORE);
         clear(t, k);
     }
+    world_evict_crash(t);
     t->up = t->usage = t->unheard = t->stuck = 0;
 }
 
-static void recover(Steps *s, World *t, unsigned k) {
+static void recover(Steps *s, World *t, unsigned k, const WorldRules *rules) {
     Memory *c = &t->claims[k];
     Outside *o = &t->outside[k];
     ClaimEvent event;
 
     if (o->record == NO_STATE) {
-        broken_unless(s, !o->kept || !o->lifeline, "a client holds a claim that has no record");
+        world_broken_unless(s, !o->kept || !o->lifeline, "a client holds a claim that has no record");
         o->kept = 0;
+        if (k == EVICTED)
+            t->evicting = (Evicting){};
         return;
     }
     if (o->record == CLAIM_HELD) /* a release that is not on record is forgotten */
@@ -942,21 +968,23 @@ static void recover(Steps *s, World *t, unsigned k) {
     c->watched = o->record == CLAIM_HELD || o->record == CLAIM_DRAINING;
     c->ticket = event == CLAIM_EVENT_RECOVERED_RESERVED;
     charge(t, k);
-    push(s, t, k, event);
+    world_push(s, t, k, event);
+    if (rules->evictions && k == EVICTED)
+        world_evict_recover(s, t, event, rules);
     if (event != CLAIM_EVENT_RECOVERED_HELD)
         o->kept = 0;
     if (event == CLAIM_EVENT_RECOVERED_HELD && (c->want & (o->lost | ~t->moved)) != 0)
-        push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+        world_push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
     if (event == CLAIM_EVENT_RECOVERED_RESERVED && (c->want & o->lost) != 0)
-        push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
+        world_push(s, t, k, CLAIM_EVENT_DEVICE_GONE);
 }
 
-static void start(Steps *s, const World *w) {
-    World *t = add(s, w, "the daemon starts again", STEP_OF_NOBODY, false);
+static void start(Steps *s, const World *w, const WorldRules *rules) {
+    World *t = world_add(s, w, "the daemon starts again", STEP_OF_NOBODY, false);
 
     t->up = 1;
     for (unsigned k = 0; k < N_CLAIMS; k++)
-        recover(s, t, k);
+        recover(s, t, k, rules);
 }
 
 /* ---- Clients, kernel, hands ---- */
@@ -969,7 +997,7 @@ static bool is_open(const World *w, unsigned d) {
 }
 
 static void unplug(Steps *s, const World *w, unsigned d) {
-    World *t = add(s, w, "a device is pulled out", STEP_OF_NOBODY, true);
+    World *t = world_add(s, w, "a device is pulled out", STEP_OF_NOBODY, true);
 
     t->present &= ~BIT(d) & 7;
     t->moved &= ~BIT(d) & 7;
@@ -983,7 +1011,7 @@ static void unplug(Steps *s, const World *w, unsigned d) {
 }
 
 static void late_write(Steps *s, const World *w, unsigned d) {
-    World *t = add(s, w, "a write that nobody waits for is done", STEP_OF_NOBODY, false);
+    World *t = world_add(s, w, "a write that nobody waits for is done", STEP_OF_NOBODY, false);
 
     if (late_of(w, d) == LATE_BIND)
         t->moved |= BIT(d);
@@ -992,7 +1020,7 @@ static void late_write(Steps *s, const World *w, unsigned d) {
         t->unheard |= w->up ? BIT(d) & 7 : 0; /* its node goes */
     }
     set_late(t, d, LATE_NONE);
-    set_late(add(s, w, "a write that nobody waits for fails", STEP_OF_NOBODY, false), d, LATE_NONE);
+    set_late(world_add(s, w, "a write that nobody waits for fails", STEP_OF_NOBODY, false), d, LATE_NONE);
 }
 
 static void device_steps(Steps *s, const World *w, const WorldRules *rules) {
@@ -1004,11 +1032,11 @@ static void device_steps(Steps *s, const World *w, const WorldRules *rules) {
         if (has(w->present, d))
             unplug(s, w, d);
         else if (!has(w->unheard, d) && !is_open(w, d))
-            add(s, w, "another device is put in", STEP_OF_NOBODY, false)->present |= BIT(d) & 7;
+            world_add(s, w, "another device is put in", STEP_OF_NOBODY, false)->present |= BIT(d) & 7;
     }
 }
 
-static void drop_all(World *t, unsigned k) {
+void world_drop_all(World *t, unsigned k) {
     t->outside[k].files = t->outside[k].lifeline = 0;
 }
 
@@ -1019,20 +1047,23 @@ void world_steps(const WorldRules *rules, const World *w, Steps *s) {
         daemon_steps(s, w, rules);
         crash(s, w);
     } else
-        start(s, w);
+        start(s, w, rules);
     for (unsigned k = 0; k < N_CLAIMS; k++) {
         if (w->claims[k].task == TASK_RUNNING)
             kernel_step(s, w, k);
         if (w->outside[k].lifeline && !rules->simple)
-            OWN("the client drops its lifeline")->outside[k].lifeline = 0;
+            WILLED("the client drops its lifeline")->outside[k].lifeline = 0;
         if (w->outside[k].files && rules->simple)
-            drop_all(OWN("the client is gone"), k);
+            world_drop_all(WILLED("the client is gone"), k);
         if (w->outside[k].files && !rules->simple)
-            OWN("the client closes its files")->outside[k].files = 0;
+            WILLED("the client closes its files")->outside[k].files = 0;
     }
     device_steps(s, w, rules);
+    if (rules->evictions)
+        world_evict_outside(s, w, rules);
     if (rules->policy_changes && !w->claims[0].busy && !w->claims[1].busy)
-        add(s, w, w->permits ? "the policy is withdrawn" : "the policy is back", STEP_OF_NOBODY, w->permits)
+        world_add(s, w, w->permits ? "the policy is withdrawn" : "the policy is back", STEP_OF_NOBODY,
+                w->permits)
                 ->permits ^= 1;
 }
 

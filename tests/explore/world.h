@@ -4,16 +4,17 @@
 /* A small world around the machine of a claim: everything that can happen to two claims over two devices of
  * one group and one outside, one small step at a time.
  *
- * The decisions are those of the daemon itself: machine_step() (core/machine.h), machine_recovery(), and what
- * core/progress.h says of a device that is half done. What the daemon does between them (claim-run.c,
- * claim-work.c, recover.c), the disk, the service manager, the kernel, the clients and the operator are
- * modelled here, each by the freedom that it has: a worker may succeed, fail half-way, hang, or be killed
- * with its write under way; a disk may be full; a device may be pulled out and another one put in.
+ * The decisions are those of the daemon itself: machine_step() (core/machine.h), machine_recovery(), what
+ * core/progress.h says of a device that is half done, and core/eviction.h. What the daemon does between them
+ * (claim-run.c, claim-work.c, recover.c), the disk, the service manager, the kernel, the clients and the
+ * operator are modelled here, each by the freedom that it has: a worker may succeed, fail half-way, hang, or
+ * be killed with its write under way; a disk may be full; a device may be pulled out and another one put in.
  *
  * A step is as small as a crash can tell: each effect of a transition is one, and the daemon may die between
  * any two. Steps of one claim's event are not interleaved with those of the other claim, because the daemon
  * has one thread. Clients, kernel and hands interleave with everything. */
 
+#include "core/eviction.h"
 #include "core/machine.h"
 #include "core/progress.h"
 
@@ -71,6 +72,24 @@ typedef enum Late {
     LATE_RESTORE,
 } Late;
 
+/* Time in ticks of EVICTION_IN_DEFAULT_SEC, from now on: so a state does not depend on how late it is. */
+typedef struct Times {
+    uint16_t eviction : 2, cause : 2, left : 2, more : 2; /* left: until the eviction's deadline, + 1 */
+    uint16_t stop : 2, stop_left : 2;
+    uint16_t deadline : 2; /* of the claim: 0: none, 1: over, otherwise ticks + 2 */
+    uint16_t unused : 2;
+} Times;
+
+/* The eviction of the first claim; see world-evict.c. */
+typedef struct Evicting {
+    Times now, record;                                        /* in memory, and on disk */
+    uint32_t stopper : 2, spared : 1, paused : 1, review : 1; /* lost with the daemon */
+    uint32_t asked : 1, granted : 2, lifted : 1;              /* what the holder was told */
+    uint32_t grace : 3, drain_grace : 3;                      /* ticks + 1 until it may be stopped */
+    uint32_t asked_to_end : 1, killed : 1;                    /* the signals that it got */
+    uint32_t unused : 15;
+} Evicting;
+
 typedef struct World {
     Memory claims[N_CLAIMS];
     Outside outside[N_CLAIMS];
@@ -80,10 +99,26 @@ typedef struct World {
     uint32_t stuck : 3;           /* devices; the daemon waits for a worker that has not come back */
     uint32_t spare : 7;
     uint16_t events[N_CLAIMS]; /* up to three that wait */
+    Evicting evicting;
 } World;
-_Static_assert(sizeof(World) == 32, "a state has a hash over all of its bytes");
+_Static_assert(sizeof(World) == 40, "a state has a hash over all of its bytes");
 
 typedef Transition (*step_t)(ClaimState state, ClaimEvent event);
+
+/* The decisions of core/eviction.h, or versions that a test has broken. */
+typedef struct EvictionSteps {
+    const char *name;
+    int (*begin)(Eviction *, const EvictionWish *, uint64_t real_usec, uint64_t boot_usec, Refusal *);
+    int (*answer)(Eviction *, uint64_t more_sec, uint32_t max_sec, Refusal *);
+    bool (*is_due)(Eviction *, uint64_t boot_usec);
+    uint64_t (*stop_usec)(const HoldTerms *, uint64_t eviction_usec);
+    void (*end)(Eviction *, const HoldTerms *, Stop *);
+    EvictionMove (*for_waiter)(const Eviction *, bool wanted, bool spared, bool deadline_is_over);
+    void (*limit)(Stop *, uint64_t in_sec, uint64_t real_usec, uint64_t boot_usec);
+    int (*signal)(const Stop *);
+    void (*note_sent)(Stop *, bool any, uint64_t real_usec, uint64_t boot_usec);
+    bool unrecorded; /* the record lacks the eviction */
+} EvictionSteps;
 
 /* What can happen in the world. */
 typedef struct WorldRules {
@@ -93,6 +128,10 @@ typedef struct WorldRules {
     bool simple;                  /* clients close everything at once */
     bool disk_fails, hangs, reserves, asks, queues, policy_changes;
     bool retries; /* an operator retries quarantines */
+    /* Of the first claim. The second one has a higher priority. */
+    const EvictionSteps *evictions; /* NULL: nobody is evicted */
+    HoldTerms hold;
+    bool operator_evicts;
 } WorldRules;
 
 /* A step is the world's own, or that of one claim. */
@@ -103,6 +142,7 @@ typedef struct Step {
     const char *what;
     int claim;   /* the claim that it advances, or STEP_OF_NOBODY */
     bool mishap; /* a crash, an unplug or an error: progress must not depend on it */
+    bool willed; /* what a client or person may do, and need not */
 } Step;
 
 #define STEPS_MAX 128U
@@ -120,6 +160,14 @@ const char *world_check(const World *w);
 bool world_is_settled(const World *w, unsigned claim);
 /* Nothing is claimed, and everything is as before the first claim. */
 bool world_is_quiet(const World *w);
+/* Invariants of evictions. */
+const char *world_evict_check(const WorldRules *rules, const World *w);
+/* Somebody was asked for the first claim; that is over, or waits for a holder whom the rule does not stop. */
+bool world_is_evicted(const WorldRules *rules, const World *w);
+bool world_is_evicted_or_waits(const WorldRules *rules, const World *w);
+/* The second claim waits for a holder who has to go; it has the device. */
+bool world_waits_for_evicted(const WorldRules *rules, const World *w);
+bool world_waiter_has_it(const WorldRules *rules, const World *w);
 void world_print(const World *w);
 
 /* Which cells of the table have been used. */
