@@ -90,7 +90,8 @@ struct Broker {
     sd_event_source *review; /* decides soon who has to give way to the next request */
     bool judge_all;          /* at the next turn: check all waiting requests against the policy */
     ClaimRun *claims;
-    unsigned n_claims;
+    unsigned n_announced;
+    unsigned n_makers; /* attached claims with devices that are made for them */
     claim_changed_t changed;
     void *changed_userdata;
     int (*refresh)(void *userdata, const DeviceName *name);

@@ -245,6 +245,7 @@ static void set_state(ClaimRun *j, ClaimState state) {
     }
     j->broker->figures.authentications += state == CLAIM_AUTHORIZING;
     j->broker->figures.waits += state == CLAIM_WAITING;
+    j->broker->n_announced += !j->announced;
     j->announced = j->untold = true;
 }
 

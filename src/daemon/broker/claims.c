@@ -34,7 +34,6 @@ ClaimRun *claim_run_new(Broker *e) {
     j->broker = e;
     j->next = e->claims;
     e->claims = j;
-    e->n_claims++;
     return j;
 }
 
@@ -87,11 +86,25 @@ void claim_run_keep_bad(ClaimRun *j) {
     waiting_wake(j->broker);
 }
 
+static bool plan_makes(const Plan *plan) {
+    for (size_t i = 0; i < plan->n_members; i++)
+        if (plan_member_is_made(&plan->members[i]))
+            return true;
+    return false;
+}
+
+static void attach(ClaimRun *j, bool attached) {
+    point_to(j, attached ? &j->claim : NULL);
+    j->broker->n_makers -= j->makes;
+    j->attached = attached;
+    j->makes = attached && plan_makes(&j->claim.plan);
+    j->broker->n_makers += j->makes;
+}
+
 void claim_run_detach(ClaimRun *j) {
     if (!j->attached)
         return;
-    point_to(j, NULL);
-    j->attached = false;
+    attach(j, false);
     waiting_wake(j->broker);
 }
 
@@ -103,9 +116,9 @@ ClaimRun *claim_run_free(ClaimRun *j) {
     for (ClaimRun **i = &j->broker->claims; *i; i = &(*i)->next)
         if (*i == j) {
             *i = j->next;
-            j->broker->n_claims--;
             break;
         }
+    e->n_announced -= j->announced;
     claim_run_detach(j);
     j->waiting = waiting_free(j->waiting);
     j->charge = usage_discharge(j->charge);
@@ -140,8 +153,7 @@ void claim_run_attach(ClaimRun *j) {
     if (!j->charged) /* it was recovered at the start */
         budget_adopt_claim(j->broker->config.budget, j->claim.uid);
     j->charged = true;
-    j->attached = true;
-    point_to(j, &j->claim);
+    attach(j, true);
 }
 
 /* The policy judged the device of the plan. Another device at the same place is not meant. */
@@ -223,8 +235,8 @@ static int name_all_made(Plan *plan) {
 const Claim *claims_find_maker(void *userdata, const DeviceName *parent) {
     const Broker *e = userdata;
 
-    for (const ClaimRun *j = e->claims; j; j = j->next)
-        for (size_t i = 0; j->attached && i < j->claim.plan.n_members; i++)
+    for (const ClaimRun *j = e->n_makers > 0 ? e->claims : NULL; j; j = j->next)
+        for (size_t i = 0; j->makes && i < j->claim.plan.n_members; i++)
             if (plan_member_is_made_of(&j->claim.plan.members[i], parent))
                 return &j->claim;
     return NULL;

@@ -32,9 +32,9 @@ typedef struct ClaimWork {
 } ClaimWork;
 
 struct ClaimRun {
-    Claim claim; /* first: a Claim * of the broker is a ClaimRun * */
+    ClaimRun *next; /* in broker.claims; beside the id in the claim, by which claims are searched */
+    Claim claim;
     Broker *broker;
-    ClaimRun *next; /* in broker.claims */
 
     acquire_done_t done; /* NULL once the caller has its answer or is gone */
     void *userdata;
@@ -45,6 +45,7 @@ struct ClaimRun {
     unsigned deferred; /* mask of 1 << ClaimEvent */
     bool charged;      /* to the budget of its uid */
     bool feeding, attached, announced, granted;
+    bool makes;        /* while attached: one of its devices is made for it, see broker.n_makers */
     bool told, untold; /* listeners know of it; they do not know its state yet */
     bool doubt;        /* no event reports that its devices are closed */
     bool resumed;      /* its files were handed out by an earlier process */

@@ -81,10 +81,11 @@ static void on_woke(void *userdata) {
 }
 
 void sleep_end(ClaimRun *j) {
-    bool was_waited_for = is_waited_for(j);
+    bool was_waited_for = is_waited_for(j), frees_worker = j->resumer;
 
     resume_end(j);
-    resume_go_on(j->broker);
+    if (frees_worker)
+        resume_go_on(j->broker);
     if (j->claim.sleep_at_usec == 0)
         return;
     j->claim.sleep_at_usec = 0;
