@@ -289,8 +289,8 @@ int call_add_property(VfiodConnection *c, Object *object, const char *property, 
     return 0;
 }
 
-/* A costly property may be refused (Holders, to a caller that asks too often) or unknown. Everything else is
- * shown anyway. */
+/* A costly property may be refused (OpenFiles, to a caller that asks too often) or unknown. Everything else
+ * is shown anyway. */
 int call_try_property(VfiodConnection *c, Object *object, const char *property, VfiodErrorText *error) {
     int r = call_add_property(c, object, property, error);
 
@@ -301,13 +301,23 @@ int call_try_property(VfiodConnection *c, Object *object, const char *property, 
             : 0;
 }
 
+/* One search of processes for both properties. */
+static int add_holders(Object *claim, VfiodErrorText *error) {
+    struct json_object *files = json_object_get(json_list(claim->properties, "openFiles"));
+
+    if (json_object_object_add(claim->properties, "holders", files) >= 0)
+        return 0;
+    json_object_put(files);
+    return error_text_errno(error, ENOMEM, "Cannot read vfiod's answer");
+}
+
 int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
     /* Rule and PolicyWarnings are cheap, but on the bus the first answer of a connection never has them: see
      * org.vfiod1(5). */
     static const char *const costly[_OBJECT_KIND_MAX][4] = {
             [OBJECT_MANAGER] = {"policyWarnings"},
             [OBJECT_DEVICE] = {"acsPath", "hostCritical", "tags"},
-            [OBJECT_CLAIM] = {"holders", "rule"},
+            [OBJECT_CLAIM] = {"openFiles", "rule"},
     };
 
     for (const char *const *property = costly[object->kind]; *property; property++) {
@@ -316,7 +326,7 @@ int call_add_costly(VfiodConnection *c, Object *object, VfiodErrorText *error) {
         if (r < 0)
             return r;
     }
-    return 0;
+    return object->kind == OBJECT_CLAIM ? add_holders(object, error) : 0;
 }
 
 static bool is_claim_id(const char *s) {

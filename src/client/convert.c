@@ -39,8 +39,8 @@ static const struct {
     const char *property;
     const char *fields[6];
 } struct_names[] = {
-        {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command", "files"}},
-        {"ReservedRegions", {"start", "end", "type"}},
+        {"AcsPath", {"path", "blocker"}}, {"Holders", {"pid", "command"}},
+        {"OpenFiles", {"pid", "command", "files"}}, {"ReservedRegions", {"start", "end", "type"}},
         {"MediatedTypes", {"parent", "type", "name", "deviceApi", "available", "devices"}},
         {"Figures", {"name", "labels", "value"}},
         {"StuckWorkers", {"pid", "device", "operation", "step", "since", "stack"}},

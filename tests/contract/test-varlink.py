@@ -13,7 +13,7 @@ from varlink_description import Description
 # Of D-Bus properties. References are names (devices, claims) or numbers (groups), null for none.
 TYPES = {'s': {'string'}, 'b': {'bool'}, 'y': {'int'}, 'q': {'int'}, 'i': {'int'}, 'u': {'int'}, 't': {'int'},
          'as': {'[]string'}, 'a{sv}': {'[string]object'}, 'o': {'?string', '?int'}, 'ao': {'[]string', '[]int'}, 'a{sb}': {'[string]bool'},
-         'aa{sv}': {'[]Taint'}, 'a(usas)': {'[]Holder'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'},
+         'aa{sv}': {'[]Taint'}, 'a(us)': {'[]Holder'}, 'a(usas)': {'[]OpenFiles'}, '(ss)': {'AcsPath'}, 'a(tts)': {'[]ReservedRegion'},
          'a(ssssiao)': {'[]MediatedType'}, 'a(sa{ss}t)': {'[]Figure'}, 'a(sssua{ss})': {'[]Rule'}, 'a(ussstas)': {'[]StuckWorker'}}
 EMITS = 'org.freedesktop.DBus.Property.EmitsChangedSignal'
 

@@ -24,6 +24,7 @@ CONVERT = {
     '(ss)': lambda v: dbus.Struct(v, signature='ss'), 'a{sb}': lambda v: dbus.Dictionary(v, signature='sb'),
     'a{sv}': lambda v: dbus.Dictionary(v, signature='sv'),
     'aa{sv}': lambda v: dbus.Array([dbus.Dictionary(x, signature='sv') for x in v], signature='a{sv}'),
+    'a(us)': lambda v: dbus.Array([dbus.Struct(x, signature='us') for x in v], signature='(us)'),
     'a(usas)': lambda v: dbus.Array([dbus.Struct((*x[:2], dbus.Array(x[2], 's')), signature='usas') for x in v],
                                     signature='(usas)'),
     'a(tts)': lambda v: dbus.Array([dbus.Struct(x, signature='tts') for x in v], signature='(tts)'),
@@ -210,7 +211,7 @@ class MockVfiod(dbus.service.FallbackObject):
             'Nodes': [], 'Tether': 'lifeline', 'Cookie': '', 'Uid': os.getuid(), 'Pid': 4711, 'Command': 'test', 'Unit': '', 'Rule': 'one (/etc/vfiod/policy.d/1.json:2)',
             'Reason': str(options.get('reason', '')), 'Since': 1790000000000000, 'ReservedUntil': dbus.UInt64(0), 'QueuePosition': dbus.UInt32(0), 'WaitsFor': dbus.Array([], signature='s'), 'Stopping': 'none', 'StopAt': dbus.UInt64(0), 'Eviction': 'none',
             'EvictAt': dbus.UInt64(0), 'EvictCause': '', 'EvictReason': '', 'SleepAt': dbus.UInt64(0), 'Resume': 'none', 'ResumeFailures': dbus.Array([], signature='s'), 'Deadline': dbus.UInt64(0), 'Warnings': dbus.Array([], signature='s'),
-            'Failure': '', 'Holders': []})
+            'Failure': '', 'Holders': [], 'OpenFiles': []})
         for name in names:
             self.set(device_path(name), State='claimed', Claim=claim.path)
         if backend == 'iommufd':
@@ -235,7 +236,7 @@ class MockVfiod(dbus.service.FallbackObject):
         if claim.path not in self.objects:
             return False
         if self.holders:
-            self.set(claim.path, State='draining', Holders=self.holders)
+            self.set(claim.path, State='draining', OpenFiles=self.holders)
             return False
         for name in claim.devices:
             self.set(device_path(name), State='free', Claim='/')

@@ -449,7 +449,7 @@ class HoldersTest(VfiodTestCase):
         output, _ = reader.communicate(timeout=60)
         self.assertEqual(output, 'org.vfiod1.Error.LimitExceeded\n')
         if os.getuid() == 0:
-            self.assertEqual([int(p) for p, *_ in c.get(claim.path, 'Claim', 'Holders')], [os.getpid()])
+            self.assertEqual([int(p) for p, _ in c.get(claim.path, 'Claim', 'Holders')], [os.getpid()])
         claim.close()
         self.wait_gone(claim)
 

@@ -97,7 +97,8 @@ class IommufdTest(VfiodTestCase):
         self.kernel.set_enable(self.nic, 1)  # the client uses it
         self.c.release(claim)
         wait(lambda: claim.state == 'draining', 'it drains')
-        holders = self.c.get(claim.path, 'Claim', 'Holders')
+        self.assertEqual([int(pid) for pid, _ in self.c.get(claim.path, 'Claim', 'Holders')], [os.getpid()])
+        holders = self.c.get(claim.path, 'Claim', 'OpenFiles')
         self.assertEqual([(int(pid), str(command), list(map(str, files))) for pid, command, files in holders],
                          [(os.getpid(), open('/proc/self/comm').read().strip(), ['cdev'])])
         self.assertEqual(self.nic.resets, 0)
@@ -141,7 +142,7 @@ class IommufdTest(VfiodTestCase):
         self.addCleanup(child.stdin.close)
         claim.close()
         wait(lambda: claim.state == 'draining', 'it drains')
-        self.assertEqual([(int(p), str(c), list(map(str, f))) for p, c, f in self.c.get(claim.path, 'Claim', 'Holders')],
+        self.assertEqual([(int(p), str(c), list(map(str, f))) for p, c, f in self.c.get(claim.path, 'Claim', 'OpenFiles')],
                          [(child.pid, 'cat', ['cdev'])])
         child.kill()
         self.wait_gone(claim)

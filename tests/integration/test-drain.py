@@ -48,13 +48,15 @@ class EnableTest(VfiodTestCase):
         claim, barrier = c.acquire(self.nic), c.acquire(other)
         enable = self.host.root + self.nic.path + '/enable'
         self.kernel.unlink(self.nic.path + '/enable')
-        os.mkdir(enable)
+        os.symlink('enable', enable)  # to itself
         claim.close()
         barrier.close()
         self.wait_gone(barrier)
         self.assertEqual((claim.state, self.nic.resets), ('draining', 0))
-        os.rmdir(enable)
-        self.kernel.set_enable(self.nic, 0)
+        self.nic.enable = 0
+        with open(enable + '.new', 'w') as f:
+            f.write('0\n')
+        os.rename(enable + '.new', enable)  # at no time is there none
         self.wait_gone(claim)
         self.assert_untouched(before)
 

@@ -208,8 +208,9 @@ class ListTest(VarlinkTestCase):
         self.assertEqual(set(device), set(fields))
         self.assertEqual(device['hostCritical'], '')
         self.assertEqual(set(device['acsPath']), {'path', 'blocker'})
-        claim = peer.call('List', {'claim': reply['claim'], 'fields': ['holders']})['claim']
-        self.assertEqual([(h['pid'], h['files']) for h in claim['holders']], [(os.getpid(), ['cdev'])])
+        claim = peer.call('List', {'claim': reply['claim'], 'fields': ['holders', 'openFiles']})['claim']
+        self.assertEqual([h['pid'] for h in claim['holders']], [os.getpid()])
+        self.assertEqual([(h['pid'], h['files']) for h in claim['openFiles']], [(os.getpid(), ['cdev'])])
         rule, = peer.call('List', {'host': True, 'fields': ['rules']})['host']['rules']
         self.assertEqual((rule['rule'], rule['effect'], rule['predicates']['what.device']), ('test', 'allow', '*'))
         with self.fails(f'{SERVICE}.InvalidParameter', parameter='fields'):

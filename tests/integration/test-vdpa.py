@@ -89,7 +89,7 @@ class ClaimTest(VdpaTestCase):
         claim = self.c.acquire(self.vdpa)
         self.c.release(claim)
         wait(lambda: claim.state == 'draining', 'it drains')
-        self.assertEqual([(int(pid), list(map(str, files))) for pid, _, files in self.c.get(claim.path, 'Claim', 'Holders')],
+        self.assertEqual([(int(pid), list(map(str, files))) for pid, _, files in self.c.get(claim.path, 'Claim', 'OpenFiles')],
                          [(os.getpid(), ['vhost-vdpa'])])
         with self.refused('DeviceClaimed', 'vdpa:vdpa0'):
             self.c.acquire(self.vdpa)

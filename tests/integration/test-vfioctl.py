@@ -360,7 +360,7 @@ class StatusTest(ClientTest):
 
     def test_claim_and_holders(self):
         claim = self.make_claim(EDU)
-        self.mock.set(claim.path, State='draining', Holders=[(12, 'qemu', ['group', 'device']), (13, 'x\x1b', ['cdev'])])
+        self.mock.set(claim.path, State='draining', OpenFiles=[(12, 'qemu', ['group', 'device']), (13, 'x\x1b', ['cdev'])])
         for word in (claim.id, EDU):
             out = self.succeeds('status', word)
             self.assertIn(f'claim {claim.id}\n         State: draining', out)
@@ -988,7 +988,7 @@ class ReleaseTest(ClientTest):
         program = self.start('release', '--json', claim.id)
         wait(lambda: '"draining"' in program.text(), 'the claim drains')
         self.assertIsNone(program.process.poll())
-        self.mock.set(claim.path, State='resetting', Holders=[])
+        self.mock.set(claim.path, State='resetting', OpenFiles=[])
         wait(lambda: '"resetting"' in program.text(), 'the device is reset')
         self.mock.remove(claim.path)
         self.assertEqual(program.end()[0], 0)

@@ -292,28 +292,35 @@ static bool is_first_of_kind(const HolderAnswer *answer, size_t i, const Claim *
     return holder_entry_is_of(e, c);
 }
 
+static int put_kinds(const ViewSink *out, const HolderAnswer *answer, size_t first, const Claim *c) {
+    int r;
+
+    r = view_open(out, 'a', "s");
+    for (size_t i = first; r >= 0 && i < answer->n && answer->entries[i].pid == answer->entries[first].pid;
+            i++)
+        if (is_first_of_kind(answer, i, c))
+            r = view_text(out, answer->entries[i].file);
+    return r < 0 ? r : view_close(out);
+}
+
 /* A process, from its first file on that is of the claim. */
-static int put_holder(const ViewSink *out, const HolderAnswer *answer, size_t first, const Claim *c) {
+static int put_holder(
+        const ViewSink *out, const HolderAnswer *answer, size_t first, const Claim *c, bool with_files) {
     const HolderEntry *holder = &answer->entries[first];
     int r;
 
-    r = view_open(out, 'r', "usas");
+    r = view_open(out, 'r', with_files ? "usas" : "us");
     if (r >= 0)
         r = view_number(out, 'u', (uint32_t) holder->pid);
     if (r >= 0)
         r = view_text(out, holder->command);
-    if (r >= 0)
-        r = view_open(out, 'a', "s");
-    for (size_t i = first; r >= 0 && i < answer->n && answer->entries[i].pid == holder->pid; i++)
-        if (is_first_of_kind(answer, i, c))
-            r = view_text(out, answer->entries[i].file);
-    if (r >= 0)
-        r = view_close(out);
+    if (r >= 0 && with_files)
+        r = put_kinds(out, answer, first, c);
     return r < 0 ? r : view_close(out);
 }
 
 /* Each process is listed once. The files of a process are consecutive. */
-static int put_holders(const ViewQuery *q, const ViewSink *out) {
+static int put_processes(const ViewQuery *q, const ViewSink *out, bool with_files) {
     const HolderAnswer *answer = q->found;
     int32_t last = 0;
     size_t n = 0;
@@ -324,7 +331,7 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
     if (answer->error < 0) /* unknown does not mean that there are none */
         return refuse(q->refusal, VFIOD_ERROR_INTERNAL, NULL,
                 "cannot find the processes that have its devices open: %s", strerror(-answer->error));
-    r = view_open(out, 'a', "(usas)");
+    r = view_open(out, 'a', with_files ? "(usas)" : "(us)");
     for (size_t i = 0; i < answer->n && n < HOLDERS_MAX && r >= 0; i++) {
         const HolderEntry *e = &answer->entries[i];
 
@@ -332,13 +339,21 @@ static int put_holders(const ViewQuery *q, const ViewSink *out) {
             continue;
         last = e->pid;
         n++;
-        r = put_holder(out, answer, i, q->thing);
+        r = put_holder(out, answer, i, q->thing, with_files);
     }
     return r < 0 ? r : view_close(out);
 }
 
+static int put_holders(const ViewQuery *q, const ViewSink *out) {
+    return put_processes(q, out, /* with_files= */ false);
+}
+
+static int put_open_files(const ViewQuery *q, const ViewSink *out) {
+    return put_processes(q, out, /* with_files= */ true);
+}
+
 bool view_needs_holders(const ViewField *field) {
-    return field->put == put_holders;
+    return field->put == put_holders || field->put == put_open_files;
 }
 
 const ViewField view_claim_fields[] = {
@@ -374,6 +389,7 @@ const ViewField view_claim_fields[] = {
         {"ResumeFailures", "as", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_resume_failures},
         {"Failure", "s", VIEW_ANNOUNCED, VIEW_FOR_ALL, put_failure},
         {"VfTokens", "as", VIEW_SILENT, VIEW_FOR_OWNER, put_vf_tokens},
-        {"Holders", "a(usas)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command files"},
+        {"Holders", "a(us)", VIEW_COSTLY, VIEW_FOR_ALL, put_holders, .members = "pid command"},
+        {"OpenFiles", "a(usas)", VIEW_COSTLY, VIEW_FOR_ALL, put_open_files, .members = "pid command files"},
         {},
 };
