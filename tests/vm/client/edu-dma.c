@@ -32,8 +32,10 @@
  *
  * Exit status: 0 all held, 1 something did not, 2 wrong use. With --hold the program then prints READY and
  * keeps everything open until its standard input ends or SIGTERM comes. With --again it also moves the bytes
- * again for each line that it reads, and prints AGAIN. With --hot-reset it has the kernel reset everything
- * below the devices' bridge, which takes that all of it is ours, and looks whether the devices answer. */
+ * again for each line that it reads, and prints AGAIN. With --request it also ends, and says REQUESTED, when
+ * the kernel wants the first device back and signals its request eventfd. With --hot-reset it has the kernel
+ * reset everything below the devices' bridge, which takes that all of it is ours, and looks whether the
+ * devices answer. */
 
 #include <errno.h>
 #include <poll.h>
@@ -77,8 +79,9 @@ enum {
 
 /* ---- 4. driving a device ---- */
 
-/* An eventfd that counts the device's message signalled interrupts. */
-static int open_interrupt(const struct device *d) {
+/* An eventfd that counts such interrupts of the device: its message signalled ones (VFIO_PCI_MSI_IRQ_INDEX),
+ * or the kernel's own, by which it requests the device back (VFIO_PCI_REQ_IRQ_INDEX). */
+static int open_interrupt(const struct device *d, uint32_t index) {
     int fd = eventfd(0, EFD_CLOEXEC);
     union {
         struct vfio_irq_set set;
@@ -88,7 +91,7 @@ static int open_interrupt(const struct device *d) {
                     {
                             .argsz = sizeof request.bytes,
                             .flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,
-                            .index = VFIO_PCI_MSI_IRQ_INDEX,
+                            .index = index,
                             .count = 1,
                     },
     };
@@ -182,7 +185,7 @@ static int drive_edu(const struct session *s, const struct device *d) {
         return 0;
     }
 
-    int irq = open_interrupt(d);
+    int irq = open_interrupt(d, VFIO_PCI_MSI_IRQ_INDEX);
     return irq < 0 ? -1 : edu_round_trip(s, d, bar, irq);
 }
 
@@ -298,10 +301,10 @@ static int drive_again(const struct session *s, const char *input, ssize_t n) {
     return 0;
 }
 
-static int hold(const struct session *s, int sigterm, bool again) {
+static int hold(const struct session *s, int sigterm, bool again, int request) {
     struct pollfd wait[] = {
-            {.fd = STDIN_FILENO, .events = POLLIN},
-            {.fd = sigterm, .events = POLLIN},
+            {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = sigterm, .events = POLLIN},
+            {.fd = request, .events = POLLIN}, /* -1 is ignored */
     };
     char input[256];
     ssize_t n;
@@ -309,8 +312,12 @@ static int hold(const struct session *s, int sigterm, bool again) {
     puts("READY");
     fflush(stdout);
     for (;;) {
-        if (poll(wait, 2, -1) < 0 && errno != EINTR)
+        if (poll(wait, 3, -1) < 0 && errno != EINTR)
             return 0;
+        if (wait[2].revents) {
+            puts("REQUESTED");
+            return fflush(stdout) == 0 ? 0 : 1;
+        }
         if (wait[1].revents)
             return 0;
         if (!wait[0].revents)
@@ -326,12 +333,13 @@ static int hold(const struct session *s, int sigterm, bool again) {
 int main(int argc, char **argv) {
     static struct session s;
     bool again = argc == 2 && strcmp(argv[1], "--again") == 0;
-    bool hold_open = again || (argc == 2 && strcmp(argv[1], "--hold") == 0);
+    bool requests = argc == 2 && strcmp(argv[1], "--request") == 0;
+    bool hold_open = again || requests || (argc == 2 && strcmp(argv[1], "--hold") == 0);
     bool resets = argc == 2 && strcmp(argv[1], "--hot-reset") == 0;
-    int sigterm = -1, r;
+    int sigterm = -1, request = -1, r;
 
     if (argc > 1 && !hold_open && !resets) {
-        fputs("usage: edu-dma [--hold | --again | --hot-reset]\n", stderr);
+        fputs("usage: edu-dma [--hold | --again | --request | --hot-reset]\n", stderr);
         return 2;
     }
     if (hold_open && (sigterm = open_sigterm()) < 0)
@@ -342,5 +350,7 @@ int main(int argc, char **argv) {
     introduce(&s);
     r = drive_all(&s) < 0 || (resets && hot_reset(&s, &s.devices[0]) < 0);
     fflush(stdout);
-    return r == 0 && hold_open ? hold(&s, sigterm, again) : r;
+    if (r == 0 && requests && (request = open_interrupt(&s.devices[0], VFIO_PCI_REQ_IRQ_INDEX)) < 0)
+        return 1;
+    return r == 0 && hold_open ? hold(&s, sigterm, again, request) : r;
 }
