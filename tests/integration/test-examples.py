@@ -208,8 +208,10 @@ def virEventRunDefaultImpl():
     if float(second) >= end:
         return function(1, opaque)
     (state / 'guest').write_text('\\n'.join(others))
-    if device == 'gone':
+    if device != 'there':
         remove()
+    if device == 'off':
+        (state / 'active').write_text('no')
     function, opaque = callbacks[event]
     function(None, None, alias, opaque)
 class libvirtError(Exception): pass
@@ -330,9 +332,11 @@ def registerErrorHandler(function, context): pass
     def test_a_domain_that_ends_meanwhile(self):
         """The description of a domain that does not run has its devices still."""
         self.start_domain()
+        ended = (0, "Domain 'work' has ended, and its claim with it\n", self.WAITING)
         self.write('guest', '29 L 5 there')
-        self.assertEqual(self.virt('detach', 'work', '07:00.0'),
-                         (0, "Domain 'work' has ended, and its claim with it\n", self.WAITING))
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'), ended)
+        self.write('guest', '29 L 8 off')  # it has lost the device before its end is reported
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'), ended)
 
     def test_a_guest_that_does_not_release_it(self):
         """QEMU reports a refusal of memory, and of devices of the machine pseries, but of no PCI device of a PC: it cannot be had
