@@ -126,6 +126,17 @@ plug() {
     udevadm wait --timeout=30 --settle "$(port_path "$1")/$address"
 }
 
+# plug_card: puts a graphics card ($CARD) with an audio function ($CARD_AUDIO) into its port, unless an earlier case has. It
+# stays there, because QEMU 7.2 does not free the memory of a card that is unplugged, and aborts when the next one is plugged.
+# The stock kernel has drivers for both functions (bochs-drm, snd_hda_intel), the full kernel for neither.
+plug_card() {
+    [ ! -e "/sys/bus/pci/devices/$CARD" ] || return 0
+    qmp "$(jq -nc '{execute: "device_add",
+        arguments: {driver: "ich9-intel-hda", id: "dcardb", bus: "card", addr: "0.1", multifunction: true}}')" >/dev/null
+    plug CARD bochs-display multifunction=on
+    udevadm wait --timeout=30 --settle "$(port_path CARD)/$CARD_AUDIO"
+}
+
 # unplug NAME: asks the guest to release it, as the slot's button would, and waits until it is gone.
 unplug() {
     qmp "{\"execute\": \"device_del\", \"arguments\": {\"id\": \"d${1,,}\"}}" >/dev/null
