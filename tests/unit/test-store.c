@@ -304,6 +304,21 @@ static void test_a_file_that_was_removed(void **state) {
     assert_int_equal(save(f->store, 2, "first"), -ENOENT);
 }
 
+/* In the daemon, the loop reports that before anything else. */
+static void test_a_file_that_was_removed_is_reported(void **state) {
+    Fixture *f = *state;
+    _cleanup_free_ char *path = format_string("%s/claims/slots", f->directory);
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    store_free(f->store);
+    assert_int_equal(store_new(event, f->directory, &f->store), 0);
+    assert_int_equal(save(f->store, 1, "first"), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_true(sd_event_run(event, 0) >= 0);
+    assert_int_equal(save(f->store, 1, "second"), -ENOENT);
+}
+
 /* A disk on which nothing can be written, simulated by a limit on file sizes. */
 static void set_writable(bool writable) {
     const struct rlimit limit = {writable ? RLIM_INFINITY : 0, RLIM_INFINITY};
@@ -449,6 +464,7 @@ int main(void) {
             cmocka_unit_test_setup_teardown(test_a_damaged_slot, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_salvaged_names, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_file_that_was_removed, set_up, tear_down),
+            cmocka_unit_test_setup_teardown(test_a_file_that_was_removed_is_reported, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_removal_that_fails, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_a_full_disk, set_up, tear_down),
             cmocka_unit_test_setup_teardown(test_killed_at_any_moment, set_up, tear_down),

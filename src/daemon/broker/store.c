@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,7 +39,9 @@ struct RecordFile {
 struct Store {
     int directory;
     char boot_id[40];
-    int fd; /* of the slots; -EBADF while there are none */
+    int fd;                 /* of the slots; -EBADF while there are none */
+    sd_event_source *links; /* watches the number of links of that file; NULL: it must be asked */
+    bool removed;           /* that file, by somebody else */
     Slot *slots;
     size_t n_slots, allocated;
     RecordFile *files;
@@ -57,6 +60,7 @@ Store *store_free(Store *s) {
         free(f);
     }
     sd_event_source_disable_unref(s->retry);
+    sd_event_source_disable_unref(s->links);
     sd_event_unref(s->event);
     (void) safe_close(s->fd);
     (void) safe_close(s->directory);
@@ -150,6 +154,33 @@ static int write_slot(Store *s, const Slot *slot, unsigned half, const char *dat
     return n < 0 ? -errno : (size_t) n < size ? -ENOSPC : 0;
 }
 
+static int count_links(Store *s) {
+    struct stat st;
+
+    if (fstat(s->fd, &st) < 0)
+        return -errno;
+    s->removed = st.st_nlink == 0;
+    return 0;
+}
+
+static int on_links(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+    (void) count_links(userdata);
+    return 0;
+}
+
+/* A watch saves a system call in each claim. It comes first in each turn of the loop, so that whatever is
+ * done in this turn knows. */
+static int watch_links(Store *s) {
+    int r;
+
+    r = s->event ? sd_event_add_inotify_fd(s->event, &s->links, s->fd, IN_ATTRIB, on_links, s) : 0;
+    if (r >= 0 && s->links)
+        r = sd_event_source_set_priority(s->links, SD_EVENT_PRIORITY_IMPORTANT);
+    if (r < 0)
+        s->links = sd_event_source_disable_unref(s->links);
+    return count_links(s);
+}
+
 static int open_slots(Store *s) {
     int r;
 
@@ -160,16 +191,14 @@ static int open_slots(Store *s) {
         return r;
     /* One that is there already is opened by store_load(), which knows what is in it. */
     s->fd = openat(s->directory, SLOTS_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return s->fd < 0 ? -errno : 0;
+    return s->fd < 0 ? -errno : watch_links(s);
 }
 
 /* Who removes the file while it is open takes the records away. */
-static int check_linked(const Store *s) {
-    struct stat st;
+static int check_linked(Store *s) {
+    int r = s->links ? 0 : count_links(s);
 
-    if (fstat(s->fd, &st) < 0)
-        return -errno;
-    return st.st_nlink == 0 ? -ENOENT : 0;
+    return r < 0 ? r : s->removed ? -ENOENT : 0;
 }
 
 static int take_slot(Store *s, const char *id, Slot **ret) {
@@ -556,6 +585,7 @@ static int load_slots(Store *s, StoredClaims *claims) {
     s->fd = openat(s->directory, SLOTS_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (s->fd < 0)
         return errno == ENOENT ? 0 : -errno;
+    r = watch_links(s);
     for (off_t offset = 0; r >= 0; offset += SLOT_SIZE) {
         n = pread(s->fd, data, sizeof(data), offset);
         if (n < 0)
