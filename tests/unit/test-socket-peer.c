@@ -109,13 +109,20 @@ static void assert_same(const Subject *a, const Subject *b) {
     assert_int_equal(a->pid_namespace, b->pid_namespace);
 }
 
+static int capture(ProcessReader *from, int fd, uint64_t accepted_usec, const char *scope, Subject *ret) {
+    struct ucred peer;
+    int r = socket_peer_credentials(fd, &peer);
+
+    return r < 0 ? r : peer_subject_from_socket(from, fd, &peer, accepted_usec, scope, ret);
+}
+
 /* Captures in both ways. The results must not differ. */
 static void identify(const Client *c, Subject *ret) {
     _cleanup_(subject_done) Subject old = SUBJECT_NULL;
     uint64_t now_usec = process_reader_now();
 
-    assert_int_equal(peer_subject_from_socket(&reader, c->connection, now_usec, NULL, ret), 0);
-    assert_int_equal(peer_subject_from_socket(&old_reader, c->connection, now_usec, NULL, &old), 0);
+    assert_int_equal(capture(&reader, c->connection, now_usec, NULL, ret), 0);
+    assert_int_equal(capture(&old_reader, c->connection, now_usec, NULL, &old), 0);
     assert_same(ret, &old);
 }
 
@@ -144,11 +151,11 @@ static void test_serial(void **state) {
     _cleanup_(subject_done) Subject s = SUBJECT_NULL;
     uint64_t first;
 
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), "ci", &s), 0);
+    assert_int_equal(capture(&reader, c.connection, process_reader_now(), "ci", &s), 0);
     assert_string_equal(s.scope, "ci");
     first = s.serial;
     subject_done(&s);
-    assert_int_equal(peer_subject_from_socket(&reader, c.connection, process_reader_now(), NULL, &s), 0);
+    assert_int_equal(capture(&reader, c.connection, process_reader_now(), NULL, &s), 0);
     assert_true(s.serial > first && process_reader_next_serial() > s.serial);
     client_end(&c);
 }
@@ -497,8 +504,8 @@ static void test_not_a_local_socket(void **state) {
     Subject s = SUBJECT_NULL;
 
     assert_true(fd >= 0 && file >= 0);
-    assert_int_equal(peer_subject_from_socket(&reader, fd, 0, NULL, &s), -ENODATA);
-    assert_int_equal(peer_subject_from_socket(&reader, file, 0, "ci", &s), -ENOTSOCK);
+    assert_int_equal(capture(&reader, fd, 0, NULL, &s), -ENODATA);
+    assert_int_equal(capture(&reader, file, 0, "ci", &s), -ENOTSOCK);
     assert_true(s.uid == (uid_t) -1);
 }
 

@@ -88,28 +88,34 @@ static bool pin_process(int fd, Subject *s) {
     return true;
 }
 
-int peer_subject_from_socket(
-        ProcessReader *reader, int fd, uint64_t accepted_usec, const char *scope, Subject *ret) {
-    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+int socket_peer_credentials(int fd, struct ucred *ret) {
     struct ucred peer;
     socklen_t size = sizeof(peer);
-    int r;
 
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
         return -errno;
     if (peer.uid == (uid_t) -1)
         return -ENODATA;
-    s.uid = peer.uid;
+    *ret = peer;
+    return 0;
+}
+
+int peer_subject_from_socket(ProcessReader *reader, int fd, const struct ucred *peer, uint64_t accepted_usec,
+        const char *scope, Subject *ret) {
+    _cleanup_(subject_done) Subject s = SUBJECT_NULL;
+    int r;
+
+    s.uid = peer->uid;
     s.face = FACE_VARLINK;
-    r = take_groups(fd, peer.gid, &s);
+    r = take_groups(fd, peer->gid, &s);
     if (r >= 0)
         r = take_label(fd, &s);
     if (r >= 0)
         r = free_and_strdup(&s.scope, scope);
     if (r < 0)
         return r;
-    if (peer.pid > 0 && pin_process(fd, &s)) {
-        s.pid = peer.pid;
+    if (peer->pid > 0 && pin_process(fd, &s)) {
+        s.pid = peer->pid;
         process_reader_read(reader, &s, accepted_usec);
     }
     s.serial = process_reader_next_serial();

@@ -171,7 +171,8 @@ static int know_peer(VarlinkPeer *p) {
     s = malloc(sizeof(*s));
     if (!s)
         return -ENOMEM;
-    r = peer_subject_from_socket(&p->face->processes, p->fd, p->accepted_usec, p->listener->scope, s);
+    r = peer_subject_from_socket(
+            &p->face->processes, p->fd, &p->credentials, p->accepted_usec, p->listener->scope, s);
     if (r < 0)
         return r;
     p->subject = TAKE_PTR(s);

@@ -3,6 +3,8 @@
 
 /* Shared by the files of the Varlink face only. */
 
+#include <sys/socket.h>
+
 #include "base/json-write.h"
 #include "base/varlink-frame.h"
 #include "daemon/kernel/caller-process.h"
@@ -89,7 +91,8 @@ struct VarlinkPeer {
     VarlinkListener *listener; /* counted in its n_users */
     int fd;                    /* owned */
     bool takes_no_fds;         /* since its beginning, so it contains none */
-    uint64_t accepted_usec;    /* process_reader_now() */
+    struct ucred credentials;
+    uint64_t accepted_usec; /* process_reader_now() */
     sd_event_source *io;
     uint32_t events;        /* the events that io waits for */
     BudgetAccount *account; /* counted in its n_users */

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "daemon/kernel/socket-peer.h"
 #include "daemon/varlink/varlink-internal.h"
 
 /* A message must be complete within this time, however slowly its bytes arrive. */
@@ -383,16 +384,17 @@ static int prepare_socket(VarlinkPeer *p) {
 int varlink_peer_new(VarlinkListener *listener, int fd) {
     VarlinkFace *v = listener->face;
     struct ucred credentials;
-    socklen_t size = sizeof(credentials);
     VarlinkPeer *p;
     int r;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) < 0)
-        return -errno;
+    r = socket_peer_credentials(fd, &credentials);
+    if (r < 0)
+        return r;
     p = calloc(1, sizeof(*p));
     if (!p)
         return -ENOMEM;
     p->fd = fd;
+    p->credentials = credentials;
     r = prepare_socket(p);
     if (r >= 0)
         r = sd_event_add_io(v->context.event, &p->io, fd, EPOLLIN, on_io, p);
