@@ -423,6 +423,58 @@ class StuckMemberTest(BadMemberTestCase):
         self.start_again(claim)
         self.assert_recovered(claim)
 
+    def test_it_is_late_again_after_a_restart(self):
+        claim, _, gate = self.stick()
+        again = self.kernel.hold('reset', self.bad.address)
+        gate.let_go()
+        wait(lambda: again.entered, 'the second reset hangs')
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.daemon.kill(settle=False)
+        again.let_go()
+        self.kernel.settle()
+        self.start_again(claim)
+        self.assertEqual(claim.state, 'quarantined')
+        self.assertEqual(self.bad.resets, 2)
+        self.lift(claim)
+
+    def test_killed_before_the_quarantine(self):
+        claim = self.c.acquire(*self.devices)
+        gate = self.kernel.hold('reset', self.bad.address)
+        last = [self.kernel.hold(name, self.devices[2].address, driver='e1000e') for name in ('bind', 'drivers_probe')]
+        claim.close()
+        wait(lambda: any(g.entered for g in last), 'another device is restored')
+        self.assertEqual([m['progress'] for m in self.record()['members']].count('bad'), 1)
+        self.assertNotEqual(self.record()['state'], 'quarantined')
+        self.daemon.kill(settle=False)
+        for g in last:
+            g.let_go()
+        self.start_again(claim)
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.assertEqual([str(w[1]) for w in self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers')], [self.bad.name])
+        gate.let_go()
+        self.assert_recovered(claim)
+
+    def test_an_open_that_hangs_and_a_restart(self):
+        """An order about the whole claim. The next daemon finds its worker by any device."""
+        self.set_policy([self.rule(backend='group')])
+        self.assertEqual(self.daemon.stop(), 0)
+        self.start(*self.arguments)
+        self.c = self.client()
+        gate = self.kernel.hold('open', data='/dev/vfio/7')
+        with self.refused('TimedOut'):
+            self.c.acquire(*self.devices)
+        wait(lambda: len(self.records()) == 1, 'there is a record')
+        path, = [o for o in self.c.objects() if '/claim/' in o]
+        claim = harness.Claim(self.c, path, {}, [])
+        wait(lambda: claim.state == 'quarantined', 'it is quarantined')
+        self.daemon.kill(settle=False)
+        self.start_again(claim)
+        self.assertEqual(len(self.c.get(harness.ROOT_PATH, 'Manager', 'StuckWorkers')), 1)
+        self.assertEqual(claim.state, 'quarantined')
+        gate.let_go()
+        self.wait_gone(claim)
+        self.assert_untouched(self.before)
+
     def change_record(self, **changes):
         self.unpack_slots()
         path, = (pathlib.Path(self.directory) / 'state/claims').glob('*.json')

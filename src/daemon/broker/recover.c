@@ -453,7 +453,7 @@ static int go_on(const Recovery *recovery, Candidate *c) {
             (c->stored->kept || !store_has_keepsake(recovery->broker->store, j->claim.id));
     if (recorded == CLAIM_RESERVED)
         return resume_reservation(j);
-    if (recorded == CLAIM_QUARANTINED)
+    if (plan_has_bad(&j->claim.plan))
         stuck_recover(j);
     if (j->claim.moving)
         settle_move(recovery, c);

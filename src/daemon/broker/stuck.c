@@ -104,23 +104,27 @@ static void end_look(Broker *e, pid_t pid) {
 /* ---- Over a restart ---- */
 
 typedef struct Search {
+    const ClaimRun *claim;
     const DeviceName *name;
     const WorkerStuck *found; /* borrowed */
 } Search;
 
+/* An order about all devices of a claim names one of them. */
 static int find_device(void *userdata, const WorkerStuck *stuck) {
     Search *s = userdata;
 
-    if (!stuck->has_device || device_name_compare(&stuck->device, s->name) != 0)
+    if (!stuck->has_device || !has_member(s->claim, &stuck->device))
         return 0;
     s->found = stuck;
-    return 1;
+    return device_name_compare(&stuck->device, s->name) == 0;
 }
 
 void stuck_note(const ClaimRun *j, PlanMember *m) {
-    Search s = {.name = &m->name};
+    Search s = {.claim = j, .name = &m->name};
 
     m->late = (LateWorker){};
+    if (j->returned) /* also after a restart, a device that is late again stays in quarantine */
+        return;
     (void) broker_foreach_stuck(j->broker, find_device, &s);
     if (!s.found || s.found->pid <= 0 || s.found->started == 0)
         return;
@@ -189,8 +193,10 @@ int broker_foreach_stuck(Broker *e, int (*visit)(void *userdata, const WorkerStu
 }
 
 void stuck_unwatch(Broker *e) {
-    while (e->stuck_looks)
+    while (e->stuck_looks) {
+        audit_stuck(&e->stuck_looks->stuck, /* returned= */ false);
         look_free(e->stuck_looks);
+    }
 }
 
 void stuck_watch(Broker *e) {

@@ -16,6 +16,6 @@ bool stuck_has_claim(const ClaimRun *j);
 bool stuck_is_over(const ClaimRun *j);
 /* Notes which worker is late with the device, for the record. */
 void stuck_note(const ClaimRun *j, PlanMember *m);
-/* After a restart, for a recorded quarantine: finds its late workers again. Those that are not there have
+/* After a restart, for a claim with bad devices: finds its late workers again. Those that are not there have
  * returned. If one is unknown, the quarantine stays until an operator ends it. */
 void stuck_recover(ClaimRun *j);

@@ -934,20 +934,27 @@ static int open_stuck(const WorkerStuck *stuck, int *ret) {
     int r;
 
     r = process_open(stuck->pid, /* id= */ 0, &fd);
-    if (r >= 0)
-        r = process_start_ticks(fd, &started);
     if (r < 0)
         return r;
-    if (started != stuck->started || process_has_ended(fd))
+    r = process_start_ticks(fd, &started);
+    if (process_has_ended(fd))
+        return -ESRCH;
+    if (r < 0) /* /proc hides it, perhaps */
+        return r == -ESRCH ? -EACCES : r;
+    if (started != stuck->started)
         return -ESRCH;
     *ret = TAKE_FD(fd);
     return 0;
 }
 
 int worker_pool_adopt_stuck(WorkerPool *p, const WorkerStuck *stuck) {
-    _cleanup_(worker_freep) Worker *w = malloc(sizeof(*w));
+    _cleanup_(worker_freep) Worker *w = NULL;
     int r;
 
+    for (const Worker *other = p->workers; other; other = other->next)
+        if (other->stuck && other->order.pid == stuck->pid && other->order.started == stuck->started)
+            return 0; /* it was late with several devices */
+    w = malloc(sizeof(*w));
     if (!w)
         return -ENOMEM;
     *w = (Worker){.pool = p, .pidfd = -EBADF, .socket = -EBADF, .order = *stuck, .stuck = true};
