@@ -435,7 +435,7 @@ class StopTest(VarlinkTestCase):
         self.begin(**{'stop-after': 1})
         for restart in (False, True):
             process, path = self.run_holder('sleep 1000; true')
-            self.evict(path, **{'in': dbus.UInt64(4 if restart else 2)})
+            self.evict(path, **{'in': dbus.UInt64(10)})
             stop_at = self.get(path, 'StopAt')
             self.c.manager('Release', 'sa{sv}', path.rsplit('/', 1)[1], {})
             wait(lambda: self.get(path, 'State') == 'draining', 'it drains')
@@ -451,6 +451,22 @@ class StopTest(VarlinkTestCase):
             process.wait(20)
             self.wait_logged('sleep', path.rsplit('/', 1)[1], 'asked to end (SIGTERM)')
         self.assert_untouched(self.before)
+
+    def test_a_cancelled_eviction_spares_what_was_given_back(self):
+        self.set_policy([self.rule(**{'stop-after': 600})])
+        self.start()
+        self.c = self.client()
+        claim = self.c.acquire(self.nic, self.disk)
+        self.evict(claim.path, **{'in': dbus.UInt64(600)})
+        self.kernel.set_enable(self.disk, 1)  # it is still open
+        self.c.release_devices(claim, self.disk)
+        part = str(self.c.device(self.disk)['Claim'])
+        self.assertEqual(self.get(part, 'Stopping'), 'due')
+        self.evict(claim.path, cancel=True)
+        self.assertEqual([self.get(part, name) for name in ('State', 'Stopping', 'StopAt')], ['draining', 'none', 0])
+        claim.close()
+        self.kernel.set_enable(self.disk, 0)
+        self.wait_free()
 
     def test_drain_timeout(self):
         """The claim has ended, and its program keeps the device."""

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "daemon/broker/claim-run.h"
+#include "daemon/broker/stop.h"
 #include "daemon/broker/waiting.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -143,12 +144,26 @@ static int change(ClaimRun *j, const Eviction *v, Refusal *refusal) {
     return 0;
 }
 
+/* Who may keep the claim may also close later what was given back of it: see eviction_end(). */
+static void spare_parts(const ClaimRun *j) {
+    for (ClaimRun *part = j->broker->claims; part; part = part->next)
+        if (streq(part->claim.of, j->claim.id) && part->claim.stop.state == STOP_DUE) {
+            stop_end(part);
+            stop_begin_drain(part);
+            keep(part);
+        }
+}
+
 static int begin(ClaimRun *j, const EvictionWish *wish, Refusal *refusal) {
     Eviction v = j->claim.eviction;
     int r;
 
     r = eviction_begin(&v, wish, broker_now_usec(), clock_usec(CLOCK_BOOTTIME), refusal);
-    return r < 0 ? r : change(j, &v, refusal);
+    if (r >= 0)
+        r = change(j, &v, refusal);
+    if (r >= 0 && wish->cancel)
+        spare_parts(j);
+    return r;
 }
 
 static int on_pause_over(sd_event_source *s, uint64_t usec, void *userdata) {
