@@ -144,7 +144,8 @@ class HookTest(VfiodTestCase):
         self.start()
         path = str(SOURCE / 'src/libvirt/qemu-hook')
         command = ('-c', f'import os, runpy; os.getppid = lambda: 1; runpy.run_path({path!r}, run_name="__main__")')
-        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6), command=command), (1, 'vfiod: libvirtd has ended\n'))
+        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6), command=command), (
+            1, 'vfiod: process 1 runs this hook: libvirtd has ended, or is process 1 itself\n'))
         self.assertEqual(self.records(), [])
 
     def test_a_start_after_an_end(self):
@@ -156,6 +157,17 @@ class HookTest(VfiodTestCase):
         self.assertNotEqual(self.client().manager('GetClaim', 's', f'cookie:{UUID}'), first)
         self.assertEqual(self.run_hook('release', 'end', self.card(6)), (0, ''))
         self.assertEqual((self.records(), self.host.binding()), ([], self.before))  # it is over when the hook has ended
+
+    def test_another_program_keeps_the_device(self):
+        self.start()
+        self.assertEqual(self.run_hook('prepare', 'begin', self.card(6)), (0, ''))
+        device = next(d for d in self.kernel.devices.values() if d.address == '0000:06:00.0')
+        self.kernel.set_enable(device, 1)
+        status, text = self.run_hook('release', 'end', self.card(6))
+        self.assertEqual(status, 0)
+        self.assertRegex(text, r'^vfiod: claim [0-9a-f]{16} has ended, and its devices are not free yet \(draining\)\n$')
+        self.kernel.set_enable(device, 0)
+        wait(lambda: not self.records(), 'the claim is over')
 
     def test_a_domain_without_devices_needs_no_vfiod(self):
         os.unlink(self.socket_path())
@@ -189,6 +201,7 @@ def virEventAddHandle(fd, events, function, opaque):
 def virEventRemoveHandle(handle): del handles[handle]
 def watch_really():
     # What happens: lines EVENT WHAT [DETAIL] of the file.
+    (state / 'watched').write_text(str(len(handles)))
     for fd in select.select(list(handles), [], [], 0.05)[0]:
         function, opaque = handles[fd]
         function(fd, fd, 1, opaque)
@@ -210,16 +223,19 @@ def virEventRunDefaultImpl():
     (state / 'guest').write_text('\\n'.join(others))
     if device != 'there':
         remove()
-    if device == 'off':
-        (state / 'active').write_text('no')
+    if device in ('off', 'forgotten'):
+        (state / 'active').write_text('no' if device == 'off' else device)
     function, opaque = callbacks[event]
     function(None, None, alias, opaque)
-class libvirtError(Exception): pass
+VIR_ERR_NO_DOMAIN = 42
+class libvirtError(Exception):
+    def get_error_code(self): return VIR_ERR_NO_DOMAIN if 'no domain' in str(self) else 1
 class Domain:
     def name(self): return 'work'
     def UUIDString(self): return '6f2a3c0e-5a7e-4a7c-9d43-3c4d1f6b0a11'
     def isActive(self): return int(read('active') == 'yes')
     def XMLDesc(self, flags):
+        if read('active') == 'forgotten': raise libvirtError('no domain of this name')
         added = read('added').replace('</source>', '</source><alias name="hostdev1"/>')
         return \'\'\'<domain><devices><hostdev type="pci"><source><address domain="0x0000" bus="0x06" slot="0x00"
                      function="0x0"/></source></hostdev>\'\'\' + added + '</devices></domain>'
@@ -338,6 +354,12 @@ def registerErrorHandler(function, context): pass
         self.write('guest', '29 L 8 off')  # it has lost the device before its end is reported
         self.assertEqual(self.virt('detach', 'work', '07:00.0'), ended)
 
+    def test_a_transient_domain_that_ends_meanwhile(self):
+        self.start_domain()
+        self.write('guest', '29 L 8 forgotten')
+        self.assertEqual(self.virt('detach', 'work', '07:00.0'),
+                         (0, "Domain 'work' has ended, and its claim with it\n", self.WAITING))
+
     def test_a_guest_that_does_not_release_it(self):
         """QEMU reports a refusal of memory, and of devices of the machine pseries, but of no PCI device of a PC: it cannot be had
         from a real libvirt here."""
@@ -394,6 +416,7 @@ def registerErrorHandler(function, context): pass
         self.shows(process, f'Claim {claim} has {self.card.name} now')
         qemu.kill()
         self.shows(process, f'Claim {claim} has ended')
+        wait(lambda: pathlib.Path(self.directory, 'watched').read_text() == '0', 'events of other claims wake nobody')
         self.happens('L 5 1')
         self.assertEqual(self.end(process), (0, "Domain 'work' has stopped (destroyed)\n", ''))
         self.assertEqual(self.host.binding(), self.before)
