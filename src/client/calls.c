@@ -259,7 +259,8 @@ int call_add_to_devices(VfiodConnection *c, Objects *objects, const char *proper
 /* vfiod answered without the value, but neither the object nor vfiod itself is gone. */
 static bool is_refusal_of_one_property(const char *error) {
     if (strchr(error, '.'))
-        return startswith(error, "System.Error.");
+        return startswith(error, "System.Error.") ||
+                streq(error, SD_BUS_ERROR_UNKNOWN_PROPERTY); /* of an older vfiod */
     return !startswith(error, "NoSuch") && !streq(error, ERROR_NAME_UNREACHABLE) &&
             !streq(error, ERROR_NAME_FAILED);
 }

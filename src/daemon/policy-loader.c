@@ -312,8 +312,8 @@ int policy_loader_new(sd_event *event, const PolicyLoaderConfig *config, policy_
         return r;
     /* the timer works without it */
     if (!l->own_accounts)
-        (void) sd_event_add_inotify(
-                event, &l->account_files, "/etc", IN_MOVED_TO | IN_CLOSE_WRITE, on_etc_file, l);
+        (void) sd_event_add_inotify(event, &l->account_files, "/etc",
+                IN_MOVED_TO | IN_CLOSE_WRITE | IN_CREATE | IN_DELETE, on_etc_file, l);
     *ret = TAKE_PTR(l);
     return 0;
 }

@@ -46,6 +46,7 @@ NOT_HIT = {
     'order:survey:*': 'reads only',
     'order:wake:*': 'reads only',
     'order:check-resumed:*': 'reads only',
+    'order:look-at-stuck:*': 'reads only',
     'order:stop-holders:*': 'it only sends signals: test-evict',
     'order:set-virtual-functions:*': 'test-virtual-functions',
     'order:read-mediated-types:*': 'reads only',

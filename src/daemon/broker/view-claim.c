@@ -286,10 +286,12 @@ void view_charge_holders(const ViewHost *host, const Subject *reader, const Hold
 static bool is_first_of_kind(const HolderAnswer *answer, size_t i, const Claim *c) {
     const HolderEntry *e = &answer->entries[i];
 
+    if (!holder_entry_is_of(e, c))
+        return false;
     while (i-- > 0 && answer->entries[i].pid == e->pid)
         if (streq(answer->entries[i].file, e->file) && holder_entry_is_of(&answer->entries[i], c))
             return false;
-    return holder_entry_is_of(e, c);
+    return true;
 }
 
 static int put_kinds(const ViewSink *out, const HolderAnswer *answer, size_t first, const Claim *c) {
